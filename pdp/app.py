@@ -1,0 +1,185 @@
+"""The composition root: builds every object from the configuration, closes them in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from pdp._gen.pdp.v1 import admin_service_pb2, decision_service_pb2
+from pdp.bundle.archive import open_source
+from pdp.bundle.last_good import LastGood, default_directory
+from pdp.bundle.loader import Loader
+from pdp.bundle.source import SourceLimits
+from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
+from pdp.bundle.watch import Watcher
+from pdp.cedar.authorize import AuthorizeOptions
+from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig
+from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
+from pdp.errors import BundleError, ConfigError
+from pdp.server import Server, Service
+from pdp.servicers.admin import AdminServicer
+from pdp.servicers.decision import DecisionServicer
+from pdp.servicers.ids import decision_ids
+
+_log = structlog.get_logger("pdp")
+
+_MIB = 1024 * 1024
+
+
+class App:
+    """The running service. `addresses` are those that DecisionService really listens on."""
+
+    def __init__(self, store: SnapshotStore, servers: list[Server]) -> None:
+        self.store = store
+        self._servers = servers
+        self.addresses = servers[0].addresses
+
+    def reload(self) -> ReloadResult:
+        """Read the bundle again now."""
+        return self.store.reload()
+
+
+@contextmanager
+def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
+    """The service, started; leaving the context drains and stops it.
+
+    Raises ConfigError, or BundleError if there is neither a bundle that loads nor a last good copy of one.
+    """
+    with ExitStack() as stack:
+        store = _store(config, environ)
+        store.start()
+        sink = _sink(config.decision_log)
+        stack.callback(sink.close)
+        servers = _servers(config, store, sink)
+        for server in servers:
+            server.start()
+            stack.callback(server.stop)
+        if config.bundle.watch and config.bundle.source is not None:
+            watcher = _watcher(config.bundle, store)
+            watcher.start()
+            stack.callback(watcher.stop)
+        for server in servers:
+            server.set_serving(True)
+        yield App(store, servers)
+
+
+def authorize_options(config: AuthorizeConfig) -> AuthorizeOptions:
+    """The core's options for a configuration."""
+    return AuthorizeOptions(
+        decision_cache=config.decision_cache,
+        slice_cache=config.slice_cache,
+        shape_cache=config.shape_cache,
+        strict_policy_errors=config.on_forbid_error == "deny",
+    )
+
+
+def source_limits(config: BundleConfig) -> SourceLimits:
+    """The limits on a bundle's files for a configuration."""
+    return SourceLimits(
+        max_files=config.max_files,
+        max_file_bytes=config.max_file_mib * _MIB,
+        max_total_bytes=config.max_total_mib * _MIB,
+    )
+
+
+def _store(config: Config, environ: Mapping[str, str]) -> SnapshotStore:
+    source = config.bundle.source
+    if source is None:
+        raise ConfigError(["`bundle.source` is missing: name a bundle with `--bundle DIR`"])
+    limits = source_limits(config.bundle)
+    return SnapshotStore(
+        open_source(source, limits),
+        Loader(authorize_options(config.authorize)),
+        _last_good(config.bundle, source, environ),
+        limits,
+        _report_reload,
+    )
+
+
+def _last_good(config: BundleConfig, source: Path, environ: Mapping[str, str]) -> LastGood | None:
+    if config.last_good_dir == "":
+        return None
+    return LastGood(Path(config.last_good_dir) if config.last_good_dir else default_directory(source, environ))
+
+
+def _report_reload(result: ReloadResult, status: StoreStatus) -> None:
+    for problem in result.problems:
+        _log.error("bundle problem", place=str(problem))
+    for reason in status.degraded:
+        _log.error("degraded", reason=reason, revision=result.revision)
+    snapshot = status.snapshot
+    if result.changed and snapshot is not None:
+        _log.info(
+            "bundle loaded",
+            revision=snapshot.revision,
+            policies=snapshot.counts.policies,
+            entities=snapshot.counts.entities,
+            tools=snapshot.counts.tools,
+            files_parsed=len(snapshot.parsed),
+        )
+
+
+def _sink(config: DecisionLogConfig) -> DecisionSink:
+    if config.sink == "none":
+        return NullSink()
+    try:
+        if config.sink == "file" and config.path is not None:
+            descriptor = os.open(config.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        else:
+            descriptor = os.dup(sys.stdout.fileno())
+    except OSError as error:
+        raise ConfigError([f"the decision log cannot be opened: {error}"]) from error
+    stream = os.fdopen(descriptor, "wb", buffering=0)
+    return StreamSink(stream, config.buffer_lines, lambda error: _log.error("decision log", failed=str(error)))
+
+
+def _degraded(sink: DecisionSink) -> Callable[[], list[str]]:
+    def reasons() -> list[str]:
+        if not isinstance(sink, StreamSink):
+            return []
+        found = ["the decision log cannot be written"] if sink.failing else []
+        return [*found, f"{sink.dropped} decision log lines were dropped"] if sink.dropped else found
+
+    return reasons
+
+
+def _servers(config: Config, store: SnapshotStore, sink: DecisionSink) -> list[Server]:
+    decision = Service(
+        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+        DecisionServicer(store, sink, decision_ids(), config.decision_log, config.limits),
+    )
+    admin = Service(
+        admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+        AdminServicer(store, datetime.now(UTC), _degraded(sink)),
+    )
+    server = config.server
+    if server.admin_listen:
+        return [
+            Server(server.listen, [decision], server, config.limits),
+            Server(server.admin_listen, [admin], server, config.limits),
+        ]
+    # Whoever reaches an open listener may ask questions; changing the service is for this machine only.
+    services = [decision] if server.allow_insecure_network else [decision, admin]
+    return [Server(server.listen, services, server, config.limits)]
+
+
+def _watcher(config: BundleConfig, store: SnapshotStore) -> Watcher:
+    def reload() -> None:
+        with contextlib.suppress(BundleError):
+            store.reload()
+
+    return Watcher(
+        store.watch_paths,
+        reload,
+        debounce_ms=config.debounce_ms,
+        rescan_seconds=config.rescan_seconds,
+        force_polling=config.force_polling,
+        on_error=lambda error: _log.warning("watching the bundle failed", error=str(error)),
+    )

@@ -1,0 +1,185 @@
+"""`entities/**/*.json`: Cedar entity JSON, checked one by one so that a mistake has a place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cedarpy
+
+from pdp.cedar.entities import uid_from_json
+from pdp.cedar.model import EntityUid, is_action_type
+from pdp.cedar.syntax import LineIndex
+from pdp.errors import Problem
+
+#: Entities handed to Cedar at once; printing them back keeps the interpreter lock, so not too many.
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedEntities:
+    """One file's entities as explicit JSON text by type and id, and every uid that is a parent."""
+
+    texts: Mapping[str, Mapping[str, str]]
+    parents: frozenset[EntityUid]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """An entity as written: its JSON text, its offset, its uid and its parents."""
+
+    text: str
+    offset: int
+    uid: EntityUid
+    parents: tuple[EntityUid, ...]
+
+
+class _FileError(ValueError):
+    """What is wrong at one offset of an entity file."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+def parse_entities(path: str, text: str, schema: cedarpy.Schema | None) -> ParsedEntities:
+    """Read one entity file. With a schema every entity must conform to it."""
+    lines = LineIndex(text)
+    problems: list[Problem] = []
+    raw: list[_Raw] = []
+    try:
+        _scan(text, raw)
+    except _FileError as error:
+        problems.append(Problem(path, *lines.position(error.offset), str(error)))
+    seen: set[EntityUid] = set()
+    for entity in raw:
+        if entity.uid in seen:
+            message = f"`{entity.uid}` stands here for the second time"
+            problems.append(Problem(path, *lines.position(entity.offset), message))
+        if schema is not None and is_action_type(entity.uid.type):
+            message = f"`{entity.uid}`: with a schema, actions are declared there"
+            problems.append(Problem(path, *lines.position(entity.offset), message))
+        seen.add(entity.uid)
+    texts: dict[str, dict[str, str]] = {}
+    for start in range(0, len(raw), _CHUNK):
+        for entity, message in _read_chunk(raw[start : start + _CHUNK], schema, texts):
+            problems.append(Problem(path, *lines.position(entity.offset), message))
+    parents = frozenset(parent for entity in raw for parent in entity.parents)
+    return ParsedEntities(texts, parents, tuple(problems))
+
+
+def _scan(text: str, found: list[_Raw]) -> None:
+    """Cut the top-level array into its elements, refusing duplicate keys. Raises _FileError at the offence."""
+    decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    position = _skip_blank(text, 0)
+    if not text.startswith("[", position):
+        raise _FileError(position, "an entity file is a JSON array of entities")
+    position = _skip_blank(text, position + 1)
+    while not text.startswith("]", position):
+        try:
+            value, end = decoder.raw_decode(text, position)
+            found.append(_Raw(text[position:end], position, *_uids(value)))
+        except json.JSONDecodeError as error:
+            raise _FileError(error.pos, f"not valid JSON: {error.msg.lower()}") from error
+        except (ValueError, RecursionError) as error:
+            raise _FileError(position, str(error)) from error
+        position = _skip_blank(text, end)
+        if text.startswith(",", position):
+            position = _skip_blank(text, position + 1)
+            if not text.startswith("]", position):
+                continue
+        elif text.startswith("]", position):
+            continue
+        raise _FileError(position, "not valid JSON: expected `,` and another entity, or `]`")
+    position = _skip_blank(text, position + 1)
+    if position != len(text):
+        raise _FileError(position, "not valid JSON: text after the array")
+
+
+def _skip_blank(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    return position
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key `{twice}` stands twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"`{name}` is not JSON")
+
+
+def _uids(value: Any) -> tuple[EntityUid, tuple[EntityUid, ...]]:
+    if not isinstance(value, dict):
+        raise ValueError("an entity is a JSON object with `uid`, `attrs` and `parents`")
+    parents = value.get("parents", [])
+    if not isinstance(parents, list):
+        raise ValueError("`parents` must be an array")
+    return uid_from_json(value.get("uid")), tuple(uid_from_json(parent) for parent in parents)
+
+
+def _read_chunk(
+    chunk: Sequence[_Raw], schema: cedarpy.Schema | None, texts: dict[str, dict[str, str]]
+) -> list[tuple[_Raw, str]]:
+    """Add the chunk's entities to `texts` as Cedar reads them; the entities it refuses, each with the reason.
+
+    Cedar names no culprit, so a refused chunk is halved until single entities are left.
+    """
+    try:
+        parsed = cedarpy.Entities.from_json_str(
+            f"[{','.join(entity.text for entity in chunk)}]", schema, release_gil=True
+        )
+    except ValueError as error:
+        if len(chunk) == 1:
+            return [(chunk[0], _refusal(chunk[0], schema, str(error)))]
+        middle = len(chunk) // 2
+        return _read_chunk(chunk[:middle], schema, texts) + _read_chunk(chunk[middle:], schema, texts)
+    explicit: dict[EntityUid, dict[str, Any]] = {}
+    if schema is not None:
+        explicit = {uid_from_json(form["uid"]): form for form in json.loads(str(parsed))}
+    for entity in chunk:
+        texts.setdefault(entity.uid.type, {})[entity.uid.id] = _explicit_text(entity, explicit.get(entity.uid))
+    return []
+
+
+def _explicit_text(entity: _Raw, form: dict[str, Any] | None) -> str:
+    if form is None:
+        # Without a schema nothing is implicit: what is written is the explicit form.
+        return entity.text
+    # Cedar prints all ancestors that it knows as parents; what is kept is what was written.
+    return json.dumps({**form, "parents": [parent._asdict() for parent in entity.parents]})
+
+
+def find_entity(text: str, uid: EntityUid) -> tuple[int, int]:
+    """Line and column of the entity `uid` in an entity file; 0 and 0 where it is not there."""
+    raw: list[_Raw] = []
+    with contextlib.suppress(_FileError):
+        _scan(text, raw)
+    offsets = [entity.offset for entity in raw if entity.uid == uid]
+    return LineIndex(text).position(offsets[0]) if offsets else (0, 0)
+
+
+def _refusal(entity: _Raw, schema: cedarpy.Schema | None, message: str) -> str:
+    """Cedar's message with the part that is at fault, found by leaving parts out until Cedar agrees."""
+    form = json.loads(entity.text)
+    for part in ("parents", "tags", "attrs"):
+        for number, name in enumerate(form.get(part, ())):
+            kept = [p for i, p in enumerate(form[part]) if i != number]
+            trial = {**form, part: kept if part == "parents" else {key: form[part][key] for key in kept}}
+            try:
+                cedarpy.Entities.from_json_str(json.dumps([trial]), schema)
+            except ValueError:
+                continue
+            shown = str(uid_from_json(name)) if part == "parents" else name
+            return f"`{entity.uid}`: {message}; at fault is `{shown}` in `{part}`"
+    return f"`{entity.uid}`: {message}"

@@ -1,0 +1,319 @@
+"""A bundle's bytes to a snapshot: everything or nothing, every problem reported, unchanged files not parsed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import cedarpy
+
+from pdp.bundle.entity_files import ParsedEntities, find_entity, parse_entities
+from pdp.bundle.manifest import PATH as MANIFEST
+from pdp.bundle.manifest import Manifest, find_key, parse_manifest
+from pdp.bundle.policy_links import Link, ParsedLinks, link_rule, parse_links
+from pdp.bundle.schema_file import PATH as SCHEMA
+from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate
+from pdp.bundle.snapshot import BundleCounts, Snapshot
+from pdp.bundle.source import Source, SourceFile
+from pdp.bundle.tool_files import ParsedTools, parse_tools, with_action_groups
+from pdp.cedar.arguments import parse_type
+from pdp.cedar.authorize import AuthorizeOptions, Authorizer, CallableTool, PolicyModel
+from pdp.cedar.caller_context import CallerContext
+from pdp.cedar.entities import EntityStore
+from pdp.cedar.index import Rule
+from pdp.cedar.model import EntityUid
+from pdp.cedar.policies import ParsedPolicies, Policy, parse_policies
+from pdp.cedar.strict_json import locate
+from pdp.cedar.tool_schema import Tool
+from pdp.errors import BundleError, PdpError, Problem
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Parses:
+    """What has been parsed, by kind, path, digest and whatever else the result depends on."""
+
+    kept: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    used: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+
+    def get(self, kind: str, file: SourceFile, extra: str, parse: Callable[[], _T]) -> _T:
+        key = (kind, file.path, file.digest, extra)
+        if key not in self.kept:
+            self.kept[key] = parse()
+            if kind == "parse":
+                self.fresh.append(file.path)
+        self.used[key] = self.kept[key]
+        found: _T = self.kept[key]
+        return found
+
+
+class Loader:
+    """Loads one bundle again and again, parsing only what changed since the last load. Not for use by two threads."""
+
+    def __init__(self, options: AuthorizeOptions) -> None:
+        self._options = options
+        self._kept: dict[tuple[str, ...], Any] = {}
+
+    def load(self, source: Source) -> Snapshot:
+        """A snapshot of `source`. Raises BundleError with everything that is wrong with it."""
+        parses = _Parses(self._kept)
+        build = _Build(source, parses)
+        build.run()
+        # What a broken bundle parsed stays too: the next attempt changes one file of it, rarely all.
+        self._kept = parses.used
+        if any(problem.severity == "error" for problem in build.problems):
+            raise BundleError(sorted(build.problems))
+        return build.snapshot(self._options, tuple(sorted(parses.fresh)))
+
+
+class _Build:
+    """One load in progress: the parts of the bundle as they become known, and every problem met on the way."""
+
+    def __init__(self, source: Source, parses: _Parses) -> None:
+        self._source = source
+        self._parses = parses
+        self.problems: list[Problem] = list(source.warnings)
+        self._manifest = Manifest()
+        self._schema: BundleSchema | None = None
+        self._tools: list[Tool] = []
+        self._policies: list[Policy] = []
+        self._rules: list[Rule] = []
+        self._entities = EntityStore({})
+
+    def run(self) -> None:
+        """Read the parts in the order in which they depend on each other."""
+        self._read_manifest()
+        self._read_tools()
+        self._read_schema()
+        self._read_policies()
+        self._read_links()
+        self._read_entities()
+        self._check_modules()
+
+    def snapshot(self, options: AuthorizeOptions, parsed: tuple[str, ...]) -> Snapshot:
+        """The finished snapshot; only to be asked for where there is no error."""
+        schema = self._schema
+        context_types = {name: parse_type(text) for name, text in self._manifest.context.items()}
+        model = PolicyModel(
+            rules=self._rules,
+            entities=self._entities,
+            schema=schema.schema if schema else None,
+            tools={(tool.server, tool.name): _callable(tool) for tool in self._tools},
+            principal_types=frozenset(schema.principal_types) if schema else None,
+            context=CallerContext(context_types, closed=schema is not None),
+        )
+        links = sum(1 for rule in self._rules if rule.slots)
+        counts = BundleCounts(
+            policies=len(self._rules) - links,
+            templates=sum(1 for policy in self._policies if policy.slots),
+            template_links=links,
+            shadow_policies=sum(1 for rule in self._rules if rule.policy.shadow),
+            entities=len(self._entities),
+            servers=len({tool.server for tool in self._tools}),
+            tools=len(self._tools),
+            interceptors=len(self._manifest.interceptor),
+        )
+        return Snapshot(
+            revision=self._source.revision,
+            name=self._manifest.name,
+            origin=self._source.origin,
+            counts=counts,
+            warnings=tuple(sorted(self.problems)),
+            schema_text=schema.text if schema else "",
+            authorizer=Authorizer(model, options),
+            parsed=parsed,
+        )
+
+    def _files(self, directory: str, suffix: str) -> Iterable[SourceFile]:
+        for path, file in self._source.files.items():
+            if path.startswith(directory) and path.endswith(suffix):
+                yield file
+
+    def _text(self, file: SourceFile) -> str | None:
+        try:
+            return file.content.decode()
+        except UnicodeDecodeError as error:
+            self.problems.append(Problem(file.path, 0, 0, f"not UTF-8 at byte {error.start}"))
+            return None
+
+    def _read_manifest(self) -> None:
+        file = self._source.files.get(MANIFEST)
+        if file is None:
+            return
+        self._manifest, problems = parse_manifest(file.content)
+        self.problems.extend(problems)
+        text = file.content.decode("utf-8", "replace")
+        declared: list[tuple[tuple[str | int, ...], str]] = [
+            (("context", name), kind) for name, kind in self._manifest.context.items()
+        ]
+        for number, binding in enumerate(self._manifest.interceptor):
+            declared += [(("interceptor", number, name), kind) for name, kind in binding.annotations.items()]
+        for place, kind in declared:
+            try:
+                parse_type(kind)
+            except (PdpError, ValueError) as error:
+                self.problems.append(Problem(MANIFEST, *find_key(text, place), f"`{place[-1]}`: {error}"))
+                self._manifest = Manifest()
+
+    def _read_tools(self) -> None:
+        for file in self._files("tools/", ".json"):
+            parsed: ParsedTools = self._parses.get("parse", file, "", lambda file=file: parse_tools(file))
+            self._tools.extend(parsed.tools)
+            self.problems.extend(parsed.problems)
+        self._tools, problems = with_action_groups(self._tools, self._manifest.action_groups)
+        self.problems.extend(problems)
+
+    def _read_schema(self) -> None:
+        file = self._source.files.get(SCHEMA)
+        text = self._text(file) if file else None
+        if text is None:
+            return
+        self._schema, problems = build_schema(text, self._tools, self._manifest)
+        self.problems.extend(problems)
+
+    def _read_policies(self) -> None:
+        for file in self._files("policies/", ".cedar"):
+            text = self._text(file)
+            if text is None:
+                continue
+            parsed: ParsedPolicies = self._parses.get(
+                "parse", file, "", lambda file=file, text=text: parse_policies(file.path, text)
+            )
+            self._policies.extend(parsed.policies)
+            self.problems.extend(parsed.problems)
+            if self._schema is not None and not parsed.problems:
+                self.problems.extend(self._validation(file, parsed, self._schema))
+        self._rules = [Rule(policy.id, policy) for policy in self._policies if not policy.slots]
+        seen: dict[str, Policy] = {}
+        for policy in self._policies:
+            first = seen.setdefault(policy.id, policy)
+            if first is not policy:
+                message = f"policy id `{policy.id}` is taken by {first.path}:{first.line}"
+                self.problems.append(Problem(policy.path, policy.line, policy.column, message))
+
+    def _validation(self, file: SourceFile, parsed: ParsedPolicies, schema: BundleSchema) -> Sequence[Problem]:
+        def check() -> list[Problem]:
+            found = validate("\n".join(policy.text for policy in parsed.policies), schema.schema)
+            places = [(parsed.policies[number], message) for number, messages in found.items() for message in messages]
+            return [
+                Problem(policy.path, policy.line, policy.column, f"policy `{policy.id}`: {_renamed(message, policy)}")
+                for policy, message in places
+            ]
+
+        return self._parses.get("validate", file, schema.digest, check)
+
+    def _read_links(self) -> None:
+        templates = {policy.id: policy for policy in self._policies if policy.slots}
+        taken = {policy.id for policy in self._policies}
+        for file in self._files("policies/", ".links.json"):
+            parsed: ParsedLinks = self._parses.get(
+                "parse", file, "", lambda file=file: parse_links(file.path, file.content)
+            )
+            self.problems.extend(parsed.problems)
+            for link in parsed.links:
+                try:
+                    rule = link_rule(link, templates)
+                except ValueError as error:
+                    self.problems.append(_link_problem(file, link, str(error)))
+                    continue
+                if link.link_id in taken:
+                    self.problems.append(_link_problem(file, link, f"policy id `{link.link_id}` is taken"))
+                taken.add(link.link_id)
+                self._rules.append(rule)
+
+    def _read_entities(self) -> None:
+        schema = self._schema
+        # A schema that does not load would find fault with every entity; its own problem is enough.
+        if SCHEMA in self._source.files and schema is None:
+            return
+        texts = _action_texts(schema, self._tools)
+        parents: set[EntityUid] = set()
+        for file in self._files("entities/", ".json"):
+            text = self._text(file)
+            if text is None:
+                continue
+            parsed: ParsedEntities = self._parses.get(
+                "parse",
+                file,
+                schema.digest if schema else "",
+                lambda file=file, text=text: parse_entities(file.path, text, schema.schema if schema else None),
+            )
+            self.problems.extend(parsed.problems)
+            parents |= parsed.parents
+            self.problems.extend(_merge(texts, parsed.texts, file, text))
+        self._entities = EntityStore(texts)
+        cycle = self._entities.find_cycle(parents)
+        if cycle is not None:
+            self.problems.append(self._entity_problem(cycle, f"`{cycle}` is its own ancestor"))
+
+    def _entity_problem(self, uid: EntityUid, message: str) -> Problem:
+        for file in self._files("entities/", ".json"):
+            line, column = find_entity(file.content.decode("utf-8", "replace"), uid)
+            if line:
+                return Problem(file.path, line, column, message)
+        return Problem("entities", 0, 0, message)
+
+    def _check_modules(self) -> None:
+        file = self._source.files.get(MANIFEST)
+        text = file.content.decode("utf-8", "replace") if file else ""
+        for number, binding in enumerate(self._manifest.interceptor):
+            module = self._source.files.get(binding.module)
+            if module is None:
+                place = find_key(text, ("interceptor", number, "module"))
+                self.problems.append(Problem(MANIFEST, *place, f"there is no file `{binding.module}`"))
+            elif binding.sha256 not in (None, module.digest):
+                place = find_key(text, ("interceptor", number, "sha256"))
+                message = f"`{binding.module}` has the sha256 `{module.digest}`, not the one given"
+                self.problems.append(Problem(MANIFEST, *place, message))
+
+
+def _callable(tool: Tool) -> CallableTool:
+    return CallableTool(EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert)
+
+
+def _renamed(message: str, policy: Policy) -> str:
+    """Cedar's message without the name that the policy had only for the validator."""
+    return message.partition("`, ")[2] if message.startswith("for policy `policy") else message
+
+
+def _link_problem(file: SourceFile, link: Link, message: str) -> Problem:
+    text = file.content.decode("utf-8", "replace")
+    return Problem(file.path, *locate(text, f"/{link.number}"), f"link `{link.link_id}`: {message}")
+
+
+def _action_texts(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[str, dict[str, str]]:
+    """The action entities by type and id: from the schema where there is one, otherwise from the tools."""
+    if schema is not None:
+        forms = json.loads(str(cedarpy.Entities.from_json_str("[]", schema.schema)))
+    else:
+        forms = [
+            {
+                "uid": {"type": "Action", "id": tool.action_id},
+                "attrs": {},
+                "parents": [{"type": "Action", "id": group} for group in tool.groups],
+            }
+            for tool in tools
+        ]
+    texts: dict[str, dict[str, str]] = {}
+    for form in forms:
+        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
+    return texts
+
+
+def _merge(
+    texts: dict[str, dict[str, str]], added: Mapping[str, Mapping[str, str]], file: SourceFile, text: str
+) -> list[Problem]:
+    """Add one file's entities to `texts`; a problem for each that is there already."""
+    problems = []
+    for kind, by_id in added.items():
+        known = texts.setdefault(kind, {})
+        for name in known.keys() & by_id.keys():
+            uid = EntityUid(kind, name)
+            message = f"`{uid}` is defined elsewhere too"
+            problems.append(Problem(file.path, *find_entity(text, uid), message))
+        known.update(by_id)
+    return problems

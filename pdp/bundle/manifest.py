@@ -1,0 +1,134 @@
+"""`bundle.toml`: the bundle's name, what callers may say, action groups, and interceptor bindings."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pdp.cedar.syntax import LineIndex
+from pdp.errors import Problem
+
+PATH = "bundle.toml"
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+_Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_CedarType = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_ModulePath = Annotated[str, StringConstraints(pattern=r"^interceptors/[^/\\]+\.wasm$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class InterceptorBinding(_Section):
+    """One `[[interceptor]]`: which module runs when, and what it may do."""
+
+    name: _Name
+    module: _ModulePath
+    sha256: _Sha256 | None = None
+    phases: Annotated[list[Literal["request", "response"]], Field(min_length=1)]
+    tools: Annotated[list[str], Field(min_length=1)] = ["*/*"]
+    order: int = 100
+    mode: Literal["enforce", "shadow"] = "enforce"
+    on_error: Literal["deny", "allow"] = "deny"
+    may_transform: bool = False
+    timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
+    memory_mib: Annotated[int, Field(ge=1, le=64)] = 16
+    fuel: Annotated[int, Field(ge=1)] = 50_000_000
+    prewarm: Annotated[int, Field(ge=0, le=64)] = 0
+    config: dict[str, Any] = {}
+    annotations: dict[_Identifier, _CedarType] = {}
+
+
+class SchemaSection(_Section):
+    """`[schema]`: which entity types may be the subject of a tool call; empty for the default."""
+
+    principal_types: list[str] = []
+
+
+class Manifest(_Section):
+    """`bundle.toml` as a whole; every part of it may be left out."""
+
+    name: Annotated[str, StringConstraints(max_length=200)] = ""
+    description: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    context: dict[_Identifier, _CedarType] = {}
+    action_groups: dict[_Name, list[str]] = {}
+    schema_: Annotated[SchemaSection, Field(alias="schema")] = SchemaSection()
+    interceptor: list[InterceptorBinding] = []
+
+
+def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
+    """Read `bundle.toml`; an empty manifest and all problems if it is wrong."""
+    try:
+        text = content.decode()
+        document = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        return Manifest(), [Problem(PATH, 0, 0, f"not UTF-8 at byte {error.start}")]
+    except tomllib.TOMLDecodeError as error:
+        return Manifest(), [_syntax_problem(content.decode(), str(error))]
+    except RecursionError:
+        return Manifest(), [Problem(PATH, 1, 1, "nests too deeply")]
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        return Manifest(), [_value_problem(text, detail["loc"], detail["msg"]) for detail in error.errors()]
+    return manifest, _duplicate_names(text, manifest)
+
+
+def _duplicate_names(text: str, manifest: Manifest) -> list[Problem]:
+    names = [binding.name for binding in manifest.interceptor]
+    return [
+        Problem(PATH, *find_key(text, ("interceptor", number, "name")), f"interceptor `{name}` is bound twice")
+        for number, name in enumerate(names)
+        if name in names[:number]
+    ]
+
+
+_AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)\Z", re.DOTALL)
+
+
+def _syntax_problem(text: str, message: str) -> Problem:
+    match = _AT.match(message)
+    if match is None:
+        return Problem(PATH, 1, 1, f"not valid TOML: {message.lower()}")
+    if match.group(2):
+        line, column = int(match.group(2)), int(match.group(3))
+    else:
+        line, column = LineIndex(text).position(len(text))
+    return Problem(PATH, line, column, f"not valid TOML: {match.group(1).lower()}")
+
+
+def _value_problem(text: str, location: tuple[int | str, ...], message: str) -> Problem:
+    shown = ".".join(str(part) for part in location if part != "[key]")
+    return Problem(PATH, *find_key(text, location), f"`{shown}`: {message[:1].lower()}{message[1:]}")
+
+
+def find_key(text: str, location: tuple[int | str, ...]) -> tuple[int, int]:
+    """Line and column of a key in TOML text: the deepest part of `location` that can be found, else 1:1.
+
+    Good for the tables, arrays of tables and plain keys that a manifest is made of; inline tables give their line.
+    """
+    lines = text.splitlines()
+    line_number = 0
+    column = 1
+    path = [part for part in location if part != "[key]"]
+    for depth, part in enumerate(path):
+        wanted = part if isinstance(part, int) else 0
+        if isinstance(part, int) and depth:
+            pattern = re.compile(rf"\s*\[\[\s*{re.escape(str(path[depth - 1]))}\s*\]\]")
+            line_number = 0
+        elif isinstance(part, str):
+            name = re.escape(part)
+            pattern = re.compile(rf"\s*(?:\[\[?[^\]]*\b{name}\s*\]|[\"']?{name}[\"']?\s*=)")
+        else:
+            break
+        places = [number for number in range(line_number, len(lines)) if pattern.match(lines[number])]
+        if len(places) <= wanted:
+            break
+        line_number = places[wanted]
+        column = len(lines[line_number]) - len(lines[line_number].lstrip()) + 1
+    return line_number + 1, column

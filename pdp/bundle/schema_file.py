@@ -1,0 +1,124 @@
+"""`schema.cedarschema` and the schema of the tools together: one Cedar schema for the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cedarpy
+
+from pdp.bundle.manifest import PATH as MANIFEST
+from pdp.bundle.manifest import Manifest
+from pdp.cedar.syntax import LineIndex, find_schema_excess, locate_error, tokens
+from pdp.cedar.tool_schema import Tool, schema_text
+from pdp.errors import Problem
+
+PATH = "schema.cedarschema"
+
+#: The entity type of a tool call's resource.
+RESOURCE_TYPE = "Server"
+
+#: Who asks, unless the bundle says otherwise.
+_USUAL_PRINCIPALS = ("Agent", "User")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSchema:
+    """The bundle's Cedar schema, whole, and the entity types that may be subjects of tool calls.
+
+    `text` is Cedar's own rendering and `digest` its sha256: equal for schemas that mean the same.
+    """
+
+    schema: cedarpy.Schema
+    text: str
+    digest: str
+    principal_types: tuple[str, ...]
+
+
+def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tuple[BundleSchema | None, list[Problem]]:
+    """The schema that `written` and the pinned tools make together, or None and what is wrong."""
+    excess = find_schema_excess(written)
+    if excess is not None:
+        return None, [Problem(PATH, *LineIndex(written).position(excess), "the schema nests too deeply")]
+    declared = declared_entity_types(written)
+    principals, problems = _principal_types(declared, manifest)
+    if problems:
+        return None, problems
+    generated = schema_text(
+        tools,
+        principal_types=principals,
+        resource_type=RESOURCE_TYPE,
+        declare_server=RESOURCE_TYPE not in declared,
+        context_types=manifest.context,
+        annotation_types={binding.name: binding.annotations for binding in manifest.interceptor if binding.annotations},
+    )
+    text = f"{written.rstrip()}\n\n{generated}" if tools else written
+    try:
+        schema = cedarpy.Schema.from_str(text, release_gil=True)
+    except ValueError as error:
+        return None, [_schema_problem(text, len(written), str(error))]
+    canonical = str(schema)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return BundleSchema(schema, canonical, digest, tuple(principals)), []
+
+
+def declared_entity_types(text: str) -> list[str]:
+    """The entity types declared in schema text, qualified by namespace, in the order of the text."""
+    found: list[str] = []
+    namespace = ""
+    depth = 0
+    words = [token for _, token in tokens(text)]
+    for position, word in enumerate(words):
+        if word == "namespace" and depth == 0:
+            end = words.index("{", position) if "{" in words[position:] else position
+            namespace = "".join(words[position + 1 : end]) + "::"
+        elif word == "entity" and depth == bool(namespace):
+            found.extend(namespace + name for name in _declared_names(words[position + 1 :]))
+        depth += (word == "{") - (word == "}")
+        if depth == 0 and word == "}":
+            namespace = ""
+    return found
+
+
+def _declared_names(words: Sequence[str]) -> list[str]:
+    """`A, B` of `entity A, B in […]`; none for an enumerated type, whose entities are not subjects."""
+    names: list[str] = []
+    for name, separator in zip(words[::2], words[1::2], strict=False):
+        names.append(name)
+        if separator == "enum":
+            return []
+        if separator != ",":
+            break
+    return names
+
+
+def _principal_types(declared: Sequence[str], manifest: Manifest) -> tuple[list[str], list[Problem]]:
+    asked = manifest.schema_.principal_types
+    unknown = [name for name in asked if name not in declared]
+    if unknown:
+        message = f"`schema.principal_types`: `{unknown[0]}` is not an entity type of `{PATH}`"
+        return [], [Problem(MANIFEST, 1, 1, message)]
+    usual = [name for name in declared if name.rpartition("::")[2] in _USUAL_PRINCIPALS]
+    found = asked or usual or [name for name in declared if name != RESOURCE_TYPE]
+    if not found:
+        message = "declares no entity type that could be the subject of a tool call, such as `entity Agent;`"
+        return [], [Problem(PATH, 1, 1, message)]
+    return list(found), []
+
+
+def _schema_problem(text: str, written: int, message: str) -> Problem:
+    """The problem that Cedar's message speaks of; only the first `written` characters are the author's."""
+    offset = locate_error(text, message, cedarpy.Schema.from_str)
+    if offset >= written:
+        return Problem(PATH, 1, 1, f"{message} (in the part that is generated from tools/)")
+    return Problem(PATH, *LineIndex(text).position(offset), message)
+
+
+def validate(text: str, schema: cedarpy.Schema) -> Mapping[int, list[str]]:
+    """Cedar's validation of policy text: messages by the policy's number in the text, from 0."""
+    found: dict[int, list[str]] = {}
+    for error in cedarpy.validate_policies(text, schema, release_gil=True).errors:
+        number = error.policy_id.removeprefix("policy")
+        found.setdefault(int(number) if number.isdigit() else 0, []).append(error.error)
+    return found

@@ -1,0 +1,39 @@
+"""A bundle loaded, validated, compiled and immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdp.cedar.authorize import Authorizer
+from pdp.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCounts:
+    """How much of everything a snapshot holds. `policies` counts static policies, shadow ones too."""
+
+    policies: int = 0
+    templates: int = 0
+    template_links: int = 0
+    shadow_policies: int = 0
+    entities: int = 0
+    servers: int = 0
+    tools: int = 0
+    interceptors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What answers calls until a newer one takes its place.
+
+    `parsed` names the files that had to be parsed for it, `schema_text` is the whole Cedar schema (empty for none).
+    """
+
+    revision: str
+    name: str
+    origin: str
+    counts: BundleCounts
+    warnings: tuple[Problem, ...]
+    schema_text: str
+    authorizer: Authorizer
+    parsed: tuple[str, ...] = ()

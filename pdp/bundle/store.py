@@ -1,0 +1,158 @@
+"""The snapshot in force: built beside the old one, swapped in with one assignment, never replaced by a bad one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pdp.bundle.archive import BundleReader
+from pdp.bundle.last_good import LastGood, LastGoodError
+from pdp.bundle.loader import Loader
+from pdp.bundle.snapshot import Snapshot
+from pdp.bundle.source import Source, SourceLimits
+from pdp.errors import BundleError, Problem, UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What there is to say about the store. `degraded` says why the newest bundle is not what is served.
+
+    Times are UTC. `problems` are those of the last attempt to load, warnings included.
+    """
+
+    snapshot: Snapshot | None = None
+    loaded_at: datetime | None = None
+    attempted_at: datetime | None = None
+    degraded: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """What came of one attempt: `changed` if a new revision is in force now; problems if the attempt failed."""
+
+    changed: bool
+    revision: str
+    problems: tuple[Problem, ...] = ()
+
+
+class SnapshotStore:
+    """Holds the current snapshot of one bundle source and keeps it fresh.
+
+    `current` may be called from any thread; reloads are serialised. `last_good` may be None to keep no copy.
+    """
+
+    def __init__(
+        self,
+        reader: BundleReader,
+        loader: Loader,
+        last_good: LastGood | None,
+        limits: SourceLimits,
+        on_reload: Callable[[ReloadResult, StoreStatus], None] = lambda result, status: None,
+    ) -> None:
+        self._reader = reader
+        self._loader = loader
+        self._last_good = last_good
+        self._limits = limits
+        self._on_reload = on_reload
+        self._lock = threading.Lock()
+        self._source: Source | None = None
+        self._status = StoreStatus()
+        self._copied = ""
+
+    def current(self) -> Snapshot:
+        """The snapshot in force. Raises UnavailableError before the first one is loaded."""
+        snapshot = self._status.snapshot
+        if snapshot is None:
+            raise UnavailableError("no bundle is loaded yet")
+        return snapshot
+
+    @property
+    def status(self) -> StoreStatus:
+        """The state of the store at this moment."""
+        return self._status
+
+    @property
+    def watch_paths(self) -> tuple[Path, ...]:
+        """What to watch for changes."""
+        return self._reader.watch_paths
+
+    def start(self) -> ReloadResult:
+        """Load for the first time; from the last good copy where the source is broken.
+
+        Raises BundleError with the source's problems if there is no copy to fall back on.
+        """
+        result = self.reload()
+        if self._status.snapshot is None:
+            with self._lock:
+                self._recover(result.problems)
+            result = replace(result, revision=self.current().revision)
+            self._on_reload(result, self._status)
+        return result
+
+    def reload(self) -> ReloadResult:
+        """Read the source again; a good bundle replaces the snapshot, a bad one only adds to the status."""
+        with self._lock:
+            result = self._attempt()
+        self._on_reload(result, self._status)
+        return result
+
+    def _attempt(self) -> ReloadResult:
+        now = datetime.now(UTC)
+        try:
+            source = self._reader.read(self._source)
+            if self._is_current(source):
+                self._source = source
+                self._status = replace(self._status, attempted_at=now, degraded=(), problems=source.warnings)
+                self._keep_copy(source)
+                return ReloadResult(False, source.revision)
+            snapshot = self._loader.load(source)
+        except BundleError as error:
+            return self._failed(error.problems, now)
+        self._source = source
+        self._status = StoreStatus(snapshot, now, now, (), snapshot.warnings)
+        self._keep_copy(source)
+        return ReloadResult(True, snapshot.revision)
+
+    def _is_current(self, source: Source) -> bool:
+        snapshot = self._status.snapshot
+        return snapshot is not None and snapshot.revision == source.revision
+
+    def _failed(self, problems: Sequence[Problem], now: datetime) -> ReloadResult:
+        revision = self._status.snapshot.revision if self._status.snapshot else ""
+        errors = sum(1 for problem in problems if problem.severity == "error")
+        reason = f"the bundle does not load: {errors} problem{'s' if errors != 1 else ''}, first: {problems[0]}"
+        self._status = replace(self._status, attempted_at=now, degraded=(reason,), problems=tuple(problems))
+        return ReloadResult(False, revision, tuple(problems))
+
+    def _recover(self, problems: Sequence[Problem]) -> None:
+        source = self._last_good.load(self._limits) if self._last_good else None
+        if source is None:
+            refused = self._last_good.problems if self._last_good else ()
+            raise BundleError([*problems, *refused])
+        try:
+            snapshot = self._loader.load(source)
+        except BundleError as error:
+            raise BundleError([*problems, *error.problems]) from error
+        reason = f"serving the last good copy, revision {snapshot.revision}"
+        self._copied = snapshot.revision
+        self._status = replace(
+            self._status,
+            snapshot=snapshot,
+            loaded_at=datetime.now(UTC),
+            degraded=(*self._status.degraded, reason),
+        )
+
+    def _keep_copy(self, source: Source) -> None:
+        """Write the last good copy; a copy that cannot be written degrades the service and stops nothing."""
+        if self._last_good is None or self._copied == source.revision:
+            return
+        try:
+            self._last_good.save(source)
+            self._copied = source.revision
+        except LastGoodError as error:
+            reason = f"the last good copy is not written: {error}"
+            self._status = replace(self._status, degraded=(*self._status.degraded, reason))

@@ -1,0 +1,292 @@
+"""The decision: one snapshot's policies, entities and tools, asked one question at a time or many at once.
+
+The steps of `_prepare_*` are numbered in the order of their security meaning; none of them can be skipped, and there
+is no way around them to an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import cedarpy
+
+from pdp.cedar.arguments import ConvertedInput
+from pdp.cedar.cache import BoundedCache
+from pdp.cedar.caller_context import CallerContext
+from pdp.cedar.entities import EntityStore, references
+from pdp.cedar.evaluate import CedarRequest, RefusedRequestError, evaluate
+from pdp.cedar.index import Rule
+from pdp.cedar.model import (
+    ActionQuery,
+    Authorization,
+    DenialCode,
+    EntityUid,
+    Query,
+    ToolQuery,
+    is_entity_type,
+)
+from pdp.cedar.request_entities import merge_request_entities
+from pdp.cedar.slices import PolicySlice, PolicySlices
+from pdp.errors import InvalidArgumentsError, InvalidRequestError
+
+#: Longer requests are answered but not kept: a cache of 10,000 keys of 1 MiB would not be bounded in any useful way.
+_MAX_KEY_BYTES = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizeOptions:
+    """How to decide. Sizes count entries; a `decision_cache` of 0 evaluates every question."""
+
+    decision_cache: int = 10_000
+    slice_cache: int = 8_192
+    shape_cache: int = 32_768
+    #: A forbid that fails to evaluate denies (Cedar alone would skip it).
+    strict_policy_errors: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallableTool:
+    """A pinned tool as the decision needs it: its action, its server, and how to type its arguments."""
+
+    action: EntityUid
+    resource: EntityUid
+    convert: Callable[[bytes], ConvertedInput]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyModel:
+    """Everything that decides, immutable: one bundle's rules, entities, schema, tools and context types.
+
+    `principal_types` is None where no schema says who may be a subject of tool calls.
+    """
+
+    rules: Sequence[Rule]
+    entities: EntityStore
+    schema: cedarpy.Schema | None = None
+    tools: Mapping[tuple[str, str], CallableTool] = field(default_factory=dict)
+    principal_types: frozenset[str] | None = None
+    context: CallerContext = field(default_factory=CallerContext)
+
+
+class _Shape(NamedTuple):
+    """What all requests of one principal, action, resource and set of references share."""
+
+    policies: PolicySlice
+    entities: cedarpy.Entities
+
+
+class _Prepared(NamedTuple):
+    """A question ready for Cedar. `key` is None where the answer is not to be kept."""
+
+    policies: PolicySlice
+    request: CedarRequest
+    key: tuple[object, ...] | None
+
+
+class Authorizer:
+    """Answers questions about one `PolicyModel`. Safe to share between threads; its caches die with it."""
+
+    def __init__(self, model: PolicyModel, options: AuthorizeOptions) -> None:
+        self._model = model
+        self._options = options
+        self._slices = PolicySlices(model.rules, options.slice_cache)
+        self._shapes: BoundedCache[tuple[object, ...], _Shape] = BoundedCache(options.shape_cache)
+        self._answers: BoundedCache[Query, Authorization] = BoundedCache(options.decision_cache)
+        self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(options.decision_cache)
+
+    def authorize(self, query: Query) -> Authorization:
+        """The answer to `query`. Raises InvalidRequestError where the caller's part of it is malformed."""
+        known = self._answers.get(query)
+        if known is not None:
+            return known
+        prepared = self._prepare(query)
+        if isinstance(prepared, Authorization):
+            answer = prepared
+        else:
+            answer = self._known(prepared) or self._evaluate(query, prepared)
+        self._keep(query, answer)
+        return answer
+
+    def authorize_batch(self, queries: Sequence[Query]) -> list[Authorization | InvalidRequestError]:
+        """Answers in the order of `queries`; a malformed one gets its error and leaves the others alone.
+
+        Questions that share policies and entities go to Cedar together.
+        """
+        answers: list[Authorization | InvalidRequestError | None] = [self._answers.get(query) for query in queries]
+        groups: dict[tuple[int, int], list[tuple[int, _Prepared]]] = {}
+        for number, query in enumerate(queries):
+            if answers[number] is not None:
+                continue
+            try:
+                prepared = self._prepare(query)
+            except InvalidRequestError as error:
+                answers[number] = error
+                continue
+            if isinstance(prepared, _Prepared):
+                known = self._known(prepared)
+                if known is None:
+                    group = (id(prepared.policies), id(prepared.request.entities))
+                    groups.setdefault(group, []).append((number, prepared))
+                    continue
+                answers[number] = known
+            else:
+                answers[number] = prepared
+        for members in groups.values():
+            for number, answer in self._evaluate_group(queries, members):
+                answers[number] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _known(self, prepared: _Prepared) -> Authorization | None:
+        return None if prepared.key is None else self._evaluations.get(prepared.key)
+
+    def _keep(self, query: Query, answer: Authorization) -> None:
+        size = len(query.context) + len(query.entities)
+        if isinstance(query, ToolQuery):
+            size += len(query.arguments)
+        if size <= _MAX_KEY_BYTES:
+            self._answers.put(query, answer)
+
+    def _evaluate(self, query: Query, prepared: _Prepared) -> Authorization:
+        try:
+            [answer] = evaluate(prepared.policies, [prepared.request], strict=self._options.strict_policy_errors)
+        except RefusedRequestError as error:
+            return self._refused(query, str(error))
+        if prepared.key is not None:
+            self._evaluations.put(prepared.key, answer)
+        return answer
+
+    def _evaluate_group(
+        self, queries: Sequence[Query], members: Sequence[tuple[int, _Prepared]]
+    ) -> list[tuple[int, Authorization | InvalidRequestError]]:
+        requests = [prepared.request for _, prepared in members]
+        try:
+            answers = evaluate(members[0][1].policies, requests, strict=self._options.strict_policy_errors)
+        except RefusedRequestError:
+            # One of them is at fault; asked alone, each gets its own answer.
+            return [(number, self._evaluate_alone(queries[number], prepared)) for number, prepared in members]
+        for (number, prepared), answer in zip(members, answers, strict=True):
+            if prepared.key is not None:
+                self._evaluations.put(prepared.key, answer)
+            self._keep(queries[number], answer)
+        return [(number, answer) for (number, _), answer in zip(members, answers, strict=True)]
+
+    def _evaluate_alone(self, query: Query, prepared: _Prepared) -> Authorization | InvalidRequestError:
+        try:
+            return self._evaluate(query, prepared)
+        except InvalidRequestError as error:
+            return error
+
+    def _refused(self, query: Query, message: str) -> Authorization:
+        """Cedar refused a request that passed our own checks: never an allow, and never a fault of this service."""
+        if isinstance(query, ToolQuery):
+            return Authorization.denied(DenialCode.INVALID_ARGUMENTS, "the arguments cannot be represented")
+        raise InvalidRequestError(_refused_field(message), message.removeprefix("failed to build request: "))
+
+    def _prepare(self, query: Query) -> _Prepared | Authorization:
+        if isinstance(query, ToolQuery):
+            return self._prepare_tool_call(query)
+        return self._prepare_action(query)
+
+    def _prepare_tool_call(self, query: ToolQuery) -> _Prepared | Authorization:
+        model = self._model
+        # 1. Who asks is an entity that may ask at all.
+        _require_type(query.principal, "subject.entity.type")
+        if model.principal_types is not None and query.principal.type not in model.principal_types:
+            message = f"`{query.principal.type}` is not a principal type of tool calls in the bundle's schema"
+            raise InvalidRequestError("subject.entity.type", message)
+        # 2. What the caller adds is well-formed before anything of it is used.
+        context = model.context.read(query.context)
+        # 3. The tool is one that the operator has pinned.
+        tool = model.tools.get((query.server, query.tool))
+        if tool is None:
+            return Authorization.denied(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
+        # 4. The agent's arguments become typed data, or nothing does.
+        try:
+            converted = tool.convert(query.arguments)
+        except InvalidArgumentsError as error:
+            return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
+        full = {**context, "input": converted.value, "undeclared": converted.undeclared}
+        if query.session_id:
+            full["session_id"] = query.session_id
+        # 5. Only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
+        refs = tuple(references(context)) if context else ()
+        shape = self._shape(query.principal, tool.action, tool.resource, refs, query.entities)
+        text = json.dumps(shape.policies.cut(full))
+        key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
+        request = CedarRequest(query.principal, tool.action, tool.resource, text, shape.entities, None)
+        return _Prepared(shape.policies, request, key if len(text) + len(query.entities) <= _MAX_KEY_BYTES else None)
+
+    def _prepare_action(self, query: ActionQuery) -> _Prepared:
+        _require_type(query.principal, "subject.entity.type")
+        _require_type(query.action, "action_on_resource.action.type")
+        _require_type(query.resource, "action_on_resource.resource.type")
+        context = self._model.context.parse(query.context)
+        refs = tuple(_possible_references(context))
+        shape = self._shape(query.principal, query.action, query.resource, refs, query.entities)
+        text = query.context.decode() or "{}"
+        request = CedarRequest(query.principal, query.action, query.resource, text, shape.entities, self._model.schema)
+        return _Prepared(shape.policies, request, None)
+
+    def _shape(
+        self,
+        principal: EntityUid,
+        action: EntityUid,
+        resource: EntityUid,
+        refs: tuple[EntityUid, ...],
+        entities: bytes,
+    ) -> _Shape:
+        key = (principal, action, resource, refs, entities)
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._make_shape(principal, action, resource, refs, entities)
+            if len(entities) <= _MAX_KEY_BYTES:
+                self._shapes.put(key, shape)
+        return shape
+
+    def _make_shape(
+        self,
+        principal: EntityUid,
+        action: EntityUid,
+        resource: EntityUid,
+        refs: tuple[EntityUid, ...],
+        entities: bytes,
+    ) -> _Shape:
+        store = self._model.entities
+        if entities:
+            store = merge_request_entities(store, entities, self._model.schema)
+        policies = self._slices.find(
+            (principal, store.ancestors(principal)),
+            (action, store.ancestors(action)),
+            (resource, store.ancestors(resource)),
+        )
+        roots = {principal, action, resource, *refs, *policies.literals}
+        return _Shape(policies, store.slice(roots, policies.derefs))
+
+
+def _require_type(uid: EntityUid, field_name: str) -> None:
+    if not is_entity_type(uid.type):
+        raise InvalidRequestError(field_name, f"`{uid.type}` is not a Cedar entity type name")
+
+
+def _refused_field(message: str) -> str:
+    if "context" in message:
+        return "context_json"
+    return "subject" if "principal" in message else "action_on_resource"
+
+
+def _possible_references(value: Any) -> list[EntityUid]:
+    """Every entity that a context might refer to, escaped or not: with a schema, `{"type", "id"}` alone is enough."""
+    found: list[EntityUid] = []
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, dict):
+            if isinstance(current.get("type"), str) and isinstance(current.get("id"), str):
+                found.append(EntityUid(current["type"], current["id"]))
+            pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)
+    return found

@@ -1,0 +1,175 @@
+"""The bundle's entities by uid, and the few of them that one request can reach.
+
+Cedar takes a whole entity set per request, and extending a large one clones it, so each request gets a set of its
+own with just the entities its candidate policies can reach. An entity in such a slice carries all its ancestors as
+parents, so the ancestors themselves are needed only where a policy can hold them as a value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cedarpy
+
+from pdp.cedar.cache import BoundedCache
+from pdp.cedar.model import EntityUid
+
+EMPTY = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity in Cedar's explicit JSON form (`__entity` and `__extn` escapes); `parents` are direct."""
+
+    uid: EntityUid
+    attrs: Mapping[str, Any]
+    tags: Mapping[str, Any]
+    parents: tuple[EntityUid, ...]
+
+
+def uid_from_json(value: Any) -> EntityUid:
+    """A uid from either of Cedar's JSON forms. ValueError for anything else."""
+    if isinstance(value, dict) and "__entity" in value:
+        value = value["__entity"]
+    if isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("id"), str):
+        return EntityUid(value["type"], value["id"])
+    raise ValueError('an entity uid is written `{"type": "…", "id": "…"}`')
+
+
+def entity_from_json(value: Mapping[str, Any]) -> Entity:
+    """An entity from Cedar's JSON form. ValueError where uid or parents are not uids."""
+    return Entity(
+        uid_from_json(value.get("uid")),
+        value.get("attrs", {}),
+        value.get("tags", {}),
+        tuple(uid_from_json(parent) for parent in value.get("parents", ())),
+    )
+
+
+class EntityStore:
+    """Entities by uid, kept as JSON text and read when asked for: a million of them fit in memory.
+
+    `texts` maps type to id to the entity's explicit JSON. `base` is looked up for what `texts` lacks, so a request's
+    own entities can lie over the bundle's. Immutable once made; safe to share between threads.
+    """
+
+    def __init__(self, texts: Mapping[str, Mapping[str, str]], base: EntityStore | None = None) -> None:
+        self._texts = texts
+        self._base = base
+        self._ancestors: BoundedCache[EntityUid, frozenset[EntityUid]] = BoundedCache(65_536)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._texts.values())) + (len(self._base) if self._base else 0)
+
+    def text(self, uid: EntityUid) -> str | None:
+        """The entity's JSON text, or None where there is no such entity."""
+        text = self._texts.get(uid.type, {}).get(uid.id)
+        return self._base.text(uid) if text is None and self._base is not None else text
+
+    def get(self, uid: EntityUid) -> Entity | None:
+        """The entity, or None where there is none."""
+        text = self.text(uid)
+        return None if text is None else entity_from_json(json.loads(text))
+
+    def ancestors(self, uid: EntityUid) -> frozenset[EntityUid]:
+        """Everything `uid` is in, directly or not, without itself. Parents that do not exist count."""
+        known = self._ancestors.get(uid)
+        if known is None:
+            entity = self.get(uid)
+            known = self._closure(entity) if entity is not None and entity.parents else frozenset()
+            self._ancestors.put(uid, known)
+        return known
+
+    def _closure(self, entity: Entity) -> frozenset[EntityUid]:
+        found: set[EntityUid] = set()
+        pending = list(entity.parents)
+        while pending:
+            parent = pending.pop()
+            if parent not in found:
+                found.add(parent)
+                above = self._ancestors.get(parent)
+                if above is None:
+                    node = self.get(parent)
+                    pending.extend(node.parents if node is not None else ())
+                else:
+                    found |= above
+        return frozenset(found)
+
+    def find_cycle(self, parents: Iterable[EntityUid]) -> EntityUid | None:
+        """An entity that is its own ancestor, if any. `parents` must hold every uid that is anybody's parent.
+
+        Only a parent can be on a cycle, so leaves are never looked at.
+        """
+        done: set[EntityUid] = set()
+        for start in parents:
+            on_path: set[EntityUid] = set()
+            stack: list[tuple[EntityUid, bool]] = [(start, False)]
+            while stack:
+                uid, leaving = stack.pop()
+                if leaving:
+                    on_path.discard(uid)
+                    done.add(uid)
+                elif uid in on_path:
+                    return uid
+                elif uid not in done:
+                    on_path.add(uid)
+                    entity = self.get(uid)
+                    stack.append((uid, True))
+                    stack.extend((parent, False) for parent in (entity.parents if entity else ()))
+        return None
+
+    def slice(self, roots: Iterable[EntityUid], derefs: int) -> cedarpy.Entities:
+        """The entities that policies following at most `derefs` references from `roots` can reach.
+
+        An entity `n` references away is read only by an expression that follows `n + 1`; at the last step only its
+        ancestors matter (`principal.manager in Group::"x"`).
+        """
+        texts: list[str] = []
+        seen = set(roots)
+        frontier = list(seen)
+        for distance in range(derefs + 1):
+            reached: list[EntityUid] = []
+            for uid in frontier:
+                entity = self.get(uid)
+                if entity is None:
+                    continue
+                with_values = distance < derefs and (entity.attrs or entity.tags)
+                texts.append(self._slice_text(entity, bool(with_values)))
+                if with_values:
+                    reached.extend(references(entity.attrs))
+                    reached.extend(references(entity.tags))
+            frontier = [uid for uid in dict.fromkeys(reached) if uid not in seen]
+            seen.update(frontier)
+            if not frontier:
+                break
+        return cedarpy.Entities.from_json_str(f"[{','.join(texts)}]")
+
+    def _slice_text(self, entity: Entity, with_values: bool) -> str:
+        ancestors = self.ancestors(entity.uid) if entity.parents else ()
+        form: dict[str, Any] = {
+            "uid": entity.uid._asdict(),
+            "attrs": entity.attrs if with_values else {},
+            "parents": [ancestor._asdict() for ancestor in ancestors],
+        }
+        if with_values and entity.tags:
+            form["tags"] = entity.tags
+        return json.dumps(form)
+
+
+def references(value: Any) -> list[EntityUid]:
+    """Every entity that a Cedar JSON value refers to with `__entity`, at any depth."""
+    found: list[EntityUid] = []
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, dict):
+            if "__entity" in current:
+                found.append(uid_from_json(current))
+            else:
+                pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)
+    return found

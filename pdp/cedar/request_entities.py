@@ -1,0 +1,97 @@
+"""Entities that come with a question: facts of the moment that the caller vouches for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import cedarpy
+
+from pdp.cedar.entities import Entity, EntityStore, entity_from_json, uid_from_json
+from pdp.cedar.model import EntityUid, is_action_type
+from pdp.cedar.strict_json import JsonError, JsonLimits, parse_value
+from pdp.errors import InvalidRequestError
+
+_FIELD = "entities_json"
+_LIMITS = JsonLimits()
+
+
+def merge_request_entities(base: EntityStore, text: bytes, schema: cedarpy.Schema | None) -> EntityStore:
+    """The bundle's entities with the request's on top. Raises InvalidRequestError.
+
+    An entity of the bundle may be repeated as it is, never changed: which of two facts is right is not for this
+    service to guess. Actions and their groups are the bundle's alone.
+    """
+    given = _given(text)
+    texts: dict[str, dict[str, str]] = {}
+    for form in _checked(given, text, schema):
+        uid = uid_from_json(form["uid"])
+        existing = base.get(uid)
+        if existing is not None:
+            if _comparable(existing) != _comparable(entity_from_json(form)):
+                raise InvalidRequestError(_FIELD, f"`{uid}` differs from the bundle's entity of that name")
+            continue
+        texts.setdefault(uid.type, {})[uid.id] = json.dumps(form)
+    merged = EntityStore(texts, base)
+    parents = {uid_from_json(parent) for form in given for parent in form.get("parents", ())}
+    cycle = merged.find_cycle(parents)
+    if cycle is not None:
+        raise InvalidRequestError(_FIELD, f"`{cycle}` is its own ancestor")
+    return merged
+
+
+def _given(text: bytes) -> list[dict[str, Any]]:
+    """The entities as sent, after a strict parse: an array of objects with uids, none of them an action."""
+    try:
+        document = parse_value(text, _LIMITS)
+    except JsonError as error:
+        raise InvalidRequestError(_FIELD, str(error)) from error
+    if not isinstance(document, list) or not all(isinstance(form, dict) for form in document):
+        raise InvalidRequestError(_FIELD, "must be a JSON array of entities")
+    seen: set[EntityUid] = set()
+    for form in document:
+        uid = _uid(form.get("uid"))
+        if uid in seen:
+            raise InvalidRequestError(_FIELD, f"`{uid}` is given twice")
+        if is_action_type(uid.type):
+            raise InvalidRequestError(_FIELD, f"`{uid}` is an action; actions come from the bundle alone")
+        seen.add(uid)
+        parents = form.get("parents", ())
+        if not isinstance(parents, list | tuple):
+            raise InvalidRequestError(_FIELD, f"`{uid}`: `parents` must be an array")
+        for parent in parents:
+            _uid(parent)
+    return document
+
+
+def _uid(value: Any) -> EntityUid:
+    try:
+        return uid_from_json(value)
+    except ValueError as error:
+        raise InvalidRequestError(_FIELD, str(error)) from error
+
+
+def _checked(given: list[dict[str, Any]], text: bytes, schema: cedarpy.Schema | None) -> list[dict[str, Any]]:
+    """The entities in Cedar's explicit form, as Cedar read them and, with a schema, found them to conform."""
+    try:
+        parsed = cedarpy.Entities.from_json_str(text.decode(), schema)
+    except ValueError as error:
+        raise InvalidRequestError(_FIELD, str(error)) from error
+    # Cedar prints all ancestors that it knows as parents; direct ones are as they were sent.
+    parents = {uid_from_json(form["uid"]): form.get("parents", []) for form in given}
+    explicit = [(uid_from_json(form["uid"]), form) for form in json.loads(str(parsed))]
+    return [{**form, "parents": parents[uid]} for uid, form in explicit if uid in parents]
+
+
+def _comparable(entity: Entity) -> tuple[Any, ...]:
+    """A form of an entity in which equal entities are equal."""
+    return entity.uid, _normal(entity.attrs), _normal(entity.tags), frozenset(entity.parents)
+
+
+def _normal(value: Any) -> Any:
+    """JSON in which the order of Cedar sets does not matter."""
+    if isinstance(value, dict):
+        return {name: _normal(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return sorted((_normal(inner) for inner in value), key=lambda inner: json.dumps(inner, sort_keys=True))
+    return value

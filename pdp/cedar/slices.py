@@ -1,0 +1,99 @@
+"""The policies that can apply to one request, ready for Cedar.
+
+The same candidates come up again and again, so their parsed sets are kept. Shadow policies get sets of their own, by
+effect: Cedar names only forbids where a forbid matches, and a shadow report names everything that matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cedarpy
+
+from pdp.cedar.cache import BoundedCache
+from pdp.cedar.context import ContextCut, ContextUse
+from pdp.cedar.index import PolicyIndex, Rule
+from pdp.cedar.model import EntityUid
+
+
+class PolicyGroup:
+    """Some rules parsed as one Cedar policy set. `rules` maps Cedar's ids in that set to rules."""
+
+    __slots__ = ("policy_set", "rules")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        texts: list[str] = []
+        links: list[dict[str, object]] = []
+        templates: dict[str, str] = {}
+        self.rules: dict[str, Rule] = {}
+        for rule in rules:
+            if not rule.policy.slots:
+                self.rules[f"policy{len(texts)}"] = rule
+                texts.append(rule.policy.text)
+                continue
+            template = templates.get(rule.policy.id)
+            if template is None:
+                template = templates[rule.policy.id] = f"policy{len(texts)}"
+                texts.append(rule.policy.text)
+            new_id = f"link{len(links)}"
+            self.rules[new_id] = rule
+            values = {slot: rule.slots[slot]._asdict() for slot in rule.policy.slots}
+            links.append({"template_id": template, "new_id": new_id, "values": values})
+        # Cedar names the policies of a text `policy0`, `policy1`, … in the order of the text.
+        parsed = cedarpy.PolicySet.from_str("\n".join(texts))
+        self.policy_set = parsed.with_linked_batch(links) if links else parsed
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySlice:
+    """The candidates of one request shape. `literals`, `derefs` and `cut` say what else they can look at."""
+
+    enforced: PolicyGroup
+    shadow_permits: PolicyGroup | None
+    shadow_forbids: PolicyGroup | None
+    literals: frozenset[EntityUid]
+    derefs: int
+    cut: ContextCut
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether any candidate is a shadow policy."""
+        return self.shadow_permits is not None or self.shadow_forbids is not None
+
+
+class PolicySlices:
+    """Slices by candidate set, kept in a bounded cache. Safe to share between threads."""
+
+    def __init__(self, rules: Sequence[Rule], size: int) -> None:
+        self._rules = rules
+        self._index = PolicyIndex(rules)
+        self._slices: BoundedCache[tuple[int, ...], PolicySlice] = BoundedCache(size)
+
+    def find(
+        self,
+        principal: tuple[EntityUid, Iterable[EntityUid]],
+        action: tuple[EntityUid, Iterable[EntityUid]],
+        resource: tuple[EntityUid, Iterable[EntityUid]],
+    ) -> PolicySlice:
+        """The slice for a request. Each argument is a uid and all its ancestors."""
+        numbers = self._index.candidates(principal, action, resource)
+        found = self._slices.get(numbers)
+        if found is None:
+            found = _make_slice([self._rules[number] for number in numbers])
+            self._slices.put(numbers, found)
+        return found
+
+
+def _make_slice(rules: Sequence[Rule]) -> PolicySlice:
+    shadow = [rule for rule in rules if rule.policy.shadow]
+    permits = [rule for rule in shadow if rule.policy.effect == "permit"]
+    forbids = [rule for rule in shadow if rule.policy.effect == "forbid"]
+    return PolicySlice(
+        enforced=PolicyGroup(rule for rule in rules if not rule.policy.shadow),
+        shadow_permits=PolicyGroup(permits) if permits else None,
+        shadow_forbids=PolicyGroup(forbids) if forbids else None,
+        literals=frozenset().union(*(rule.policy.literals for rule in rules)),
+        derefs=max((rule.policy.derefs for rule in rules), default=0),
+        cut=ContextCut(ContextUse.union(rule.policy.context for rule in rules)),
+    )

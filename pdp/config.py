@@ -1,0 +1,216 @@
+"""Configuration: one TOML file, every key overridable by environment, the common ones by flag.
+
+`PDP_SERVER__DRAIN_SECONDS=5` overrides `drain_seconds` in `[server]`. Flags win over the environment, the environment
+over the file, the file over the defaults. Each component gets its own frozen section, never the whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pdp.errors import ConfigError
+
+#: Environment variables of this program that are not configuration keys.
+_OTHER_VARIABLES = frozenset({"PDP_CONFIG", "PDP_STATE_DIR", "PDP_ADDRESS"})
+_PREFIX = "PDP_"
+
+_Positive = Annotated[int, Field(ge=1)]
+_Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerConfig(_Section):
+    """`[server]`: where and how to listen."""
+
+    #: `host:port`, `[v6]:port` or `unix:/path`. Port 0 picks a free one.
+    listen: Annotated[tuple[str, ...], Field(min_length=1)] = ("127.0.0.1:7437",)
+    #: Where AdminService is served. Empty: beside DecisionService, and only while every address is local.
+    admin_listen: tuple[str, ...] = ()
+    #: Take connections without TLS from other machines. Whoever can connect can ask, and read every answer.
+    allow_insecure_network: bool = False
+    #: Threads that answer calls. The work is bound to one core, so few are enough.
+    threads: Annotated[int, Field(ge=1, le=256)] = 4
+    #: How long calls in flight may go on after SIGTERM.
+    drain_seconds: _Seconds = 10.0
+    #: Server reflection, for grpcurl and its like.
+    reflection: bool = True
+    #: File mode of unix sockets, in octal.
+    socket_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "660"
+
+    @model_validator(mode="after")
+    def _local_unless_allowed(self) -> ServerConfig:
+        for address in (*self.listen, *self.admin_listen):
+            host = host_of(address)
+            if not self.allow_insecure_network and not is_local(host):
+                raise ValueError(
+                    f"`{address}` can be reached from other machines and TLS is not configured; "
+                    "listen on a loopback address or a unix socket, or set `server.allow_insecure_network = true`"
+                )
+        return self
+
+
+class BundleConfig(_Section):
+    """`[bundle]`: what decides."""
+
+    #: A directory, or a `.tar.gz` of one.
+    source: Path | None = None
+    watch: bool = True
+    #: How long the files must be quiet before a reload.
+    debounce_ms: Annotated[int, Field(ge=0, le=60_000)] = 50
+    #: Look again after this time even if nothing was reported; 0 never.
+    rescan_seconds: _Seconds = 30.0
+    #: For file systems that report no changes (some network mounts).
+    force_polling: bool = False
+    #: Where the last good copy is kept; unset for the user's state directory, empty to keep none.
+    last_good_dir: str | None = None
+    max_files: _Positive = 20_000
+    max_file_mib: _Positive = 512
+    max_total_mib: _Positive = 1_024
+
+
+class AuthorizeConfig(_Section):
+    """`[authorize]`: how to decide. Cache sizes count entries."""
+
+    #: `deny`: a forbid that fails to evaluate denies. `skip`: it is passed over and reported, as Cedar does.
+    on_forbid_error: Literal["deny", "skip"] = "deny"
+    decision_cache: Annotated[int, Field(ge=0)] = 10_000
+    slice_cache: _Positive = 8_192
+    shape_cache: _Positive = 32_768
+
+
+class DecisionLogConfig(_Section):
+    """`[decision_log]`: one JSON line per decision."""
+
+    sink: Literal["stdout", "file", "none"] = "stdout"
+    path: Path | None = None
+    #: What of a tool call's arguments is written: their sha256, all of them, or nothing.
+    arguments: Literal["hash", "full", "none"] = "hash"
+    #: Lines held for a slow sink; further ones are dropped and counted.
+    buffer_lines: _Positive = 100_000
+
+    @model_validator(mode="after")
+    def _file_has_path(self) -> DecisionLogConfig:
+        if self.sink == "file" and self.path is None:
+            raise ValueError("`decision_log.path` is needed for the sink `file`")
+        return self
+
+
+class LimitsConfig(_Section):
+    """`[limits]`: how much of anything is accepted."""
+
+    message_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 4 * 1024 * 1024
+    concurrent_rpcs: _Positive = 1_000
+    batch_requests: _Positive = 5_000
+
+
+class TelemetryConfig(_Section):
+    """`[telemetry]`: the service's own log."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: `auto` writes for people on a terminal and JSON elsewhere.
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    server: ServerConfig = Field(default_factory=ServerConfig)
+    bundle: BundleConfig = Field(default_factory=BundleConfig)
+    authorize: AuthorizeConfig = Field(default_factory=AuthorizeConfig)
+    decision_log: DecisionLogConfig = Field(default_factory=DecisionLogConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Config:
+    """The effective configuration. `flags` is nested like the file. Raises ConfigError with every mistake."""
+    document = _read_file(path) if path is not None else {}
+    problems: list[str] = []
+    merged = _merged(_merged(document, _from_environment(environ, problems)), flags or {})
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        problems += [_problem(detail["loc"], detail["msg"]) for detail in error.errors()]
+        raise ConfigError(problems) from error
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def host_of(address: str) -> str:
+    """The host part of `host:port`; the address itself for unix sockets. ValueError if it is neither."""
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return address
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"`{address}` is not an address; write `host:port`, `[v6]:port` or `unix:/path`")
+    return host.removeprefix("[").removesuffix("]")
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([f"`{path}` cannot be read: {error.strerror}"]) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError([f"`{path}` is not valid TOML: {error}"]) from error
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    """Keys from `PDP_SECTION__KEY`; lists and booleans in TOML's notation or plain."""
+    found: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX) or variable in _OTHER_VARIABLES:
+            continue
+        section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        field = Config.model_fields.get(section)
+        names: dict[str, Any] = getattr(field.annotation, "model_fields", {}) if field else {}
+        if not separator or key not in names:
+            problems.append(f"`{variable}` is not a configuration key; write `PDP_SECTION__KEY`")
+            continue
+        found.setdefault(section, {})[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    path = ".".join(str(part) for part in location)
+    text = message.removeprefix("Value error, ")
+    return f"`{path}`: {text[:1].lower()}{text[1:]}" if path else text

@@ -1,0 +1,98 @@
+"""One decision as one line of JSON. Pure: time, ids and the answer come in, text goes out.
+
+The line is put together by hand because every call pays for it; each string goes through JSON's own escaping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Literal
+
+from pdp.cedar.model import Authorization, EntityUid, Query, ToolQuery
+
+ArgumentsPolicy = Literal["hash", "full", "none"]
+
+#: The type of a tool call's action and resource, as the Cedar request had them.
+_ACTION, _RESOURCE = "Action", "Server"
+
+
+def decision_line(
+    query: Query | None,
+    answer: Authorization,
+    *,
+    time_ns: int,
+    duration_ns: int,
+    decision_id: str,
+    request_id: str,
+    revision: str,
+    arguments: ArgumentsPolicy,
+) -> str:
+    """The record of one authorization, without a line end.
+
+    `query` is None where no subject could be established (a token that does not verify). `time_ns` is Unix time.
+    """
+    denial = answer.denial
+    parts = [
+        f'{{"kind":"authorize","time":"{timestamp(time_ns)}","decision_id":"{decision_id}"',
+        f'"decision":"{"ALLOW" if answer.allowed else "DENY"}"',
+        f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
+        _question(query, arguments) if query is not None else '"subject":null',
+        f'"policies":{_strings(policy.policy_id for policy in answer.determining)}',
+        f'"errors":{_errors(answer)}',
+        f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
+    ]
+    if request_id:
+        parts.append(f'"request_id":{quoted(request_id)}')
+    if answer.shadow is not None:
+        shadow = answer.shadow
+        parts.append(
+            f'"shadow":{{"would_be_decision":"{"ALLOW" if shadow.would_allow else "DENY"}",'
+            f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}}}'
+        )
+    return ",".join(parts) + "}"
+
+
+def _question(query: Query, policy: ArgumentsPolicy) -> str:
+    if not isinstance(query, ToolQuery):
+        return f'"subject":{_uid(query.principal)},"action":{_uid(query.action)},"resource":{_uid(query.resource)}'
+    action = _uid(EntityUid(_ACTION, f"{query.server}/{query.tool}"))
+    text = f'"subject":{_uid(query.principal)},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, query.server))}'
+    if query.session_id:
+        text += f',"session_id":{quoted(query.session_id)}'
+    if policy == "hash":
+        text += f',"arguments_sha256":"{hashlib.sha256(query.arguments).hexdigest()}"'
+    elif policy == "full":
+        # As text, not as JSON: what an agent sent need not be JSON, and is written down as it came.
+        text += f',"arguments":{quoted(query.arguments.decode("utf-8", "backslashreplace"))}'
+    return text
+
+
+@lru_cache(maxsize=16_384)
+def _uid(uid: EntityUid) -> str:
+    return f'{{"type":{quoted(uid.type)},"id":{quoted(uid.id)}}}'
+
+
+def _strings(values: Iterable[str]) -> str:
+    return f"[{','.join(map(quoted, values))}]"
+
+
+def _errors(answer: Authorization) -> str:
+    if not answer.errors:
+        return "[]"
+    shown = (f'{{"policy":{quoted(e.policy_id)},"message":{quoted(e.message)}}}' for e in answer.errors)
+    return f"[{','.join(shown)}]"
+
+
+def timestamp(time_ns: int) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

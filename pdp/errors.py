@@ -1,0 +1,96 @@
+"""The one error hierarchy. Foreign exceptions are translated into these where they enter.
+
+Two kinds of mistake never mix: what the *agent* got wrong is a denial (a value, never an exception that
+leaves the core), what the *caller* got wrong is an exception that the error boundary turns into an RPC error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+class PdpError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class InvalidRequestError(PdpError):
+    """The caller's request is malformed.
+
+    `field` is the path of the field in the request message (`subject.entity.type`), `reason` an upper-case
+    constant for programs (`MISSING_FIELD`), the text is for people.
+    """
+
+    def __init__(self, field: str, message: str, reason: str = "INVALID_FIELD") -> None:
+        super().__init__(message)
+        self.field = field
+        self.reason = reason
+        self.message = message
+
+
+class InvalidArgumentsError(PdpError):
+    """The agent's arguments cannot be represented in Cedar. Becomes a denial, never an RPC error.
+
+    `path` is a JSON Pointer (RFC 6901) into the arguments; empty for the whole document.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path or '(arguments)'}: {message}")
+        self.path = path
+        self.message = message
+
+
+class UnavailableError(PdpError):
+    """No snapshot is loaded yet, or the service is draining."""
+
+
+class DeadlineExceededError(PdpError):
+    """The caller's deadline passed before the answer was ready."""
+
+
+class ConfigError(PdpError):
+    """Configuration is wrong; `problems` holds every mistake, one text each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong with a bundle.
+
+    `path` is relative to the bundle's root; `line` and `column` count from 1, and are 0 where the problem is the
+    file itself (missing, too large, not UTF-8).
+    """
+
+    path: str
+    line: int
+    column: int
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        return f"{place}: {self.severity}: {self.message}"
+
+
+class BundleError(PdpError):
+    """A bundle does not load; `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class NotImplementedYetError(PdpError):
+    """The API has this call, this version does not answer it."""
+
+
+class OverLimitError(PdpError):
+    """A request is larger than this service takes."""
+
+
+class InvalidTokenError(PdpError):
+    """The agent's token does not establish a subject. Becomes a denial; the cause is for the log only."""

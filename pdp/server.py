@@ -1,0 +1,186 @@
+"""The gRPC server: services, health, reflection, listeners, drain.
+
+Synchronous, with a few threads: a decision is CPU work under the interpreter lock, and the asyncio server spends more
+of the core per call (docs/decisions/synchronous-server.md has the figures).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from pdp.config import LimitsConfig, ServerConfig
+from pdp.errors import ConfigError, InvalidRequestError
+from pdp.status import guard_stream, guard_unary
+
+_log = structlog.get_logger("pdp.server")
+
+
+class _Malformed:
+    """Stands for bytes that are no message. Left to grpc, they would be an INTERNAL error."""
+
+
+class Service:
+    """A service's descriptor with the object whose methods answer its RPCs."""
+
+    def __init__(self, descriptor: ServiceDescriptor, servicer: object) -> None:
+        self.descriptor = descriptor
+        self.servicer = servicer
+
+
+class Server:
+    """One grpc server with health and, if configured, reflection. `addresses` are those really bound."""
+
+    def __init__(
+        self, addresses: Sequence[str], services: Sequence[Service], server: ServerConfig, limits: LimitsConfig
+    ) -> None:
+        self._config = server
+        self._names = [service.descriptor.full_name for service in services]
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._pool = ThreadPoolExecutor(server.threads, thread_name_prefix="rpc")
+        self._grpc = grpc.server(
+            self._pool,
+            options=_options(limits),
+            maximum_concurrent_rpcs=limits.concurrent_rpcs,
+        )
+        for service in services:
+            self._grpc.add_registered_method_handlers(service.descriptor.full_name, _handlers(service))
+            generic = grpc.method_handlers_generic_handler(service.descriptor.full_name, _handlers(service))
+            self._grpc.add_generic_rpc_handlers((generic,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        if server.reflection:
+            names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._grpc)
+        self.set_serving(False)
+        self.addresses = tuple(self._listen(address) for address in addresses)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._grpc.start()
+
+    def set_serving(self, serving: bool) -> None:
+        """What the health service says, overall and for each service."""
+        state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._names):
+            self._health.set(name, state)
+
+    def stop(self) -> None:
+        """Say NOT_SERVING, take no new calls, let those in flight finish for as long as is configured."""
+        self._health.enter_graceful_shutdown()
+        self._grpc.stop(self._config.drain_seconds).wait()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for address in self.addresses:
+            if address.startswith("unix:"):
+                Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+    def _listen(self, address: str) -> str:
+        if address.startswith("unix:"):
+            return self._listen_unix(address)
+        try:
+            port = self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError([f"cannot listen on `{address}`: the address is in use or not this machine's"]) from error
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    def _listen_unix(self, address: str) -> str:
+        path = Path(address.removeprefix("unix:"))
+        _remove_stale_socket(path)
+        # The socket must never be wider open than configured, not even before the chmod below.
+        previous = os.umask(0o177)
+        try:
+            self._grpc.add_insecure_port(f"unix:{path}")
+            path.chmod(int(self._config.socket_mode, 8))
+        except (RuntimeError, OSError) as error:
+            raise ConfigError([f"cannot listen on `{address}`: {error}"]) from error
+        finally:
+            os.umask(previous)
+        return address
+
+
+def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
+    return [
+        # Two processes on one port would share calls silently; several workers ask for it on purpose.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_concurrent_streams", limits.concurrent_rpcs),
+        ("grpc.max_metadata_size", 16 * 1024),
+    ]
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove a socket that nobody listens on; anything else at that path is left and reported."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError([f"cannot listen on `unix:{path}`: there is a file that is not a socket"])
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise ConfigError([f"cannot listen on `unix:{path}`: another process listens there"])
+
+
+def _handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    return {method.name: _handler(method, service) for method in service.descriptor.methods}
+
+
+def _handler(method: MethodDescriptor, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
+    name = f"{service.descriptor.name}.{method.name}"
+    answer: Callable[..., Any] = getattr(service.servicer, method.name)
+    read = _reader(GetMessageClass(method.input_type))
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(guard_stream(name, _refusing(answer)), read, _written)
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(guard_unary(name, _refusing_each(answer)), read, _written)
+    return grpc.unary_unary_rpc_method_handler(guard_unary(name, _refusing(answer)), read, _written)
+
+
+def _reader(message: type[Message]) -> Callable[[bytes], Message | _Malformed]:
+    def read(data: bytes) -> Message | _Malformed:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return _Malformed()
+
+    return read
+
+
+def _written(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _refusing(answer: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(request: Message | _Malformed, context: grpc.ServicerContext) -> Any:
+        return answer(_well_formed(request), context)
+
+    return checked
+
+
+def _refusing_each(answer: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(requests: Any, context: grpc.ServicerContext) -> Any:
+        return answer(map(_well_formed, requests), context)
+
+    return checked
+
+
+def _well_formed(request: Message | _Malformed) -> Message:
+    if isinstance(request, _Malformed):
+        raise InvalidRequestError("", "the bytes are not a message of this RPC", "MALFORMED_MESSAGE")
+    return request

@@ -1,0 +1,1 @@
+"""RPC handlers: identify, translate, decide, record, answer."""

@@ -1,0 +1,150 @@
+"""`pdp.v1.DecisionService`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import grpc
+from google.rpc import code_pb2
+
+from pdp import wire
+from pdp._gen.pdp.v1 import decision_service_pb2 as pb
+from pdp.bundle.snapshot import Snapshot
+from pdp.bundle.store import SnapshotStore
+from pdp.cedar.model import Authorization, DenialCode, Query
+from pdp.config import DecisionLogConfig, LimitsConfig
+from pdp.decision_log.record import decision_line
+from pdp.decision_log.sinks import DecisionSink
+from pdp.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    InvalidTokenError,
+    NotImplementedYetError,
+    OverLimitError,
+)
+
+#: Questions of a batch answered between two looks at the deadline.
+_BATCH_STEP = 100
+
+
+class DecisionServicer:
+    """Answers with the snapshot in force when the call came in; writes one line for each decision."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        sink: DecisionSink,
+        ids: Callable[[], str],
+        log: DecisionLogConfig,
+        limits: LimitsConfig,
+    ) -> None:
+        self._store = store
+        self._sink = sink
+        self._ids = ids
+        self._arguments = log.arguments
+        self._limits = limits
+
+    def Authorize(self, request: pb.AuthorizeRequest, context: grpc.ServicerContext) -> pb.AuthorizeResponse:
+        """One question."""
+        started = time.perf_counter_ns()
+        _require_time(context)
+        snapshot = self._store.current()
+        query = _read(request)
+        answer = query if isinstance(query, Authorization) else snapshot.authorizer.authorize(query)
+        return self._answer(request, query, answer, snapshot, started)
+
+    def AuthorizeBatch(
+        self, request: pb.AuthorizeBatchRequest, context: grpc.ServicerContext
+    ) -> pb.AuthorizeBatchResponse:
+        """Many questions to one snapshot; a malformed one leaves the others alone."""
+        if len(request.requests) > self._limits.batch_requests:
+            raise OverLimitError(f"`requests` holds {len(request.requests)}; at most {self._limits.batch_requests}")
+        snapshot = self._store.current()
+        remaining = iter(request.requests)
+        results: list[pb.AuthorizeBatchResult] = []
+        while step := list(islice(remaining, _BATCH_STEP)):
+            _require_time(context)
+            results.extend(self._answer_step(step, snapshot))
+        return pb.AuthorizeBatchResponse(results=results)
+
+    def Intercept(self, request: pb.InterceptRequest, context: grpc.ServicerContext) -> pb.InterceptResponse:
+        """Not answered by this version."""
+        raise NotImplementedYetError("Intercept is not implemented by this version")
+
+    def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
+        """Not answered by this version."""
+        raise NotImplementedYetError("Decide is not implemented by this version")
+
+    def FilterTools(self, request: pb.FilterToolsRequest, context: grpc.ServicerContext) -> pb.FilterToolsResponse:
+        """Not answered by this version."""
+        raise NotImplementedYetError("FilterTools is not implemented by this version")
+
+    def _answer_step(
+        self, requests: Sequence[pb.AuthorizeRequest], snapshot: Snapshot
+    ) -> Iterator[pb.AuthorizeBatchResult]:
+        started = time.perf_counter_ns()
+        read = [_read_or_error(request) for request in requests]
+        queries = [query for query in read if isinstance(query, tuple)]
+        answers = iter(snapshot.authorizer.authorize_batch(queries))
+        # The questions of a step are answered together, so each gets its share of the time.
+        share = (time.perf_counter_ns() - started) // len(requests)
+        for request, query in zip(requests, read, strict=True):
+            answer = next(answers) if isinstance(query, tuple) else query
+            if isinstance(answer, InvalidRequestError):
+                yield pb.AuthorizeBatchResult(error=_batch_error(answer))
+                continue
+            now = time.perf_counter_ns()
+            question = query if isinstance(query, tuple) else answer
+            response = self._answer(request, question, answer, snapshot, now - share)
+            yield pb.AuthorizeBatchResult(response=response)
+
+    def _answer(
+        self,
+        request: pb.AuthorizeRequest,
+        query: Query | Authorization,
+        answer: Authorization,
+        snapshot: Snapshot,
+        started: int,
+    ) -> pb.AuthorizeResponse:
+        """Record the decision, then answer with it."""
+        decision_id = self._ids()
+        self._sink.write(
+            decision_line(
+                query if isinstance(query, tuple) else None,
+                answer,
+                time_ns=time.time_ns(),
+                duration_ns=time.perf_counter_ns() - started,
+                decision_id=decision_id,
+                request_id=request.request_id,
+                revision=snapshot.revision,
+                arguments=self._arguments,
+            )
+        )
+        return wire.write_authorization(answer, decision_id, snapshot.revision)
+
+
+def _read(request: pb.AuthorizeRequest) -> Query | Authorization:
+    """The question; or the denial, where the agent's token establishes nobody who could ask."""
+    try:
+        return wire.read_authorize(request)
+    except InvalidTokenError:
+        return Authorization.denied(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
+
+
+def _read_or_error(request: pb.AuthorizeRequest) -> Query | Authorization | InvalidRequestError:
+    try:
+        return _read(request)
+    except InvalidRequestError as error:
+        return error
+
+
+def _batch_error(error: InvalidRequestError) -> pb.BatchError:
+    return pb.BatchError(code=code_pb2.INVALID_ARGUMENT, message=error.message, reason=error.reason, field=error.field)
+
+
+def _require_time(context: grpc.ServicerContext) -> None:
+    """Work for a caller that no longer waits is not done."""
+    if not context.is_active() or context.time_remaining() == 0:
+        raise DeadlineExceededError("the deadline passed before the call was answered")
