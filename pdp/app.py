@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -34,12 +35,16 @@ _MIB = 1024 * 1024
 
 
 class App:
-    """The running service. `addresses` are those that DecisionService really listens on."""
+    """The running service: the addresses that it really listens on.
+
+    `addresses` are DecisionService's, `admin_addresses` those of a listener that AdminService has for itself.
+    """
 
     def __init__(self, store: SnapshotStore, servers: list[Server]) -> None:
         self.store = store
         self._servers = servers
         self.addresses = servers[0].addresses
+        self.admin_addresses = servers[1].addresses if len(servers) > 1 else ()
 
     def reload(self) -> ReloadResult:
         """Read the bundle again now."""
@@ -110,12 +115,16 @@ def _last_good(config: BundleConfig, source: Path, environ: Mapping[str, str]) -
 
 
 def _report_reload(result: ReloadResult, status: StoreStatus) -> None:
+    if status.snapshot is None:
+        return  # at the start: the last good copy comes next, and this is called again, or an error with the problems
     for problem in result.problems:
         _log.error("bundle problem", place=str(problem))
     for reason in status.degraded:
         _log.error("degraded", reason=reason, revision=result.revision)
     snapshot = status.snapshot
     if result.changed and snapshot is not None:
+        # A snapshot lives long and can hold millions of objects: the collector must not walk them again and again.
+        gc.freeze()
         _log.info(
             "bundle loaded",
             revision=snapshot.revision,

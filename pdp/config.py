@@ -7,20 +7,38 @@ over the file, the file over the defaults. Each component gets its own frozen se
 from __future__ import annotations
 
 import ipaddress
-import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pdp.errors import ConfigError
 
 #: Environment variables of this program that are not configuration keys.
 _OTHER_VARIABLES = frozenset({"PDP_CONFIG", "PDP_STATE_DIR", "PDP_ADDRESS"})
 _PREFIX = "PDP_"
+#: How to give what a command cannot do without.
+_HOW_TO_GIVE = {"bundle.source": "name a bundle with `--bundle PATH`"}
+#: What Kubernetes puts into every container of a namespace that has a Service called `pdp` or `pdp-…`.
+_SERVICE_LINK = re.compile(
+    r"PDP_(?!.*__)(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
 
+
+def _named(value: Any) -> Any:
+    # `Path("")` is the current directory, and nobody who leaves a value empty means that.
+    if value == "":
+        raise ValueError("is empty; name a path, or leave the key out")
+    if "\0" in str(value):
+        raise ValueError("a path holds no NUL character")
+    return value
+
+
+_NamedPath = Annotated[Path, BeforeValidator(_named)]
 _Positive = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
@@ -49,21 +67,31 @@ class ServerConfig(_Section):
 
     @model_validator(mode="after")
     def _local_unless_allowed(self) -> ServerConfig:
-        for address in (*self.listen, *self.admin_listen):
-            host = host_of(address)
-            if not self.allow_insecure_network and not is_local(host):
-                raise ValueError(
-                    f"`{address}` can be reached from other machines and TLS is not configured; "
-                    "listen on a loopback address or a unix socket, or set `server.allow_insecure_network = true`"
-                )
+        addresses = (*self.listen, *self.admin_listen)
+        problems = [problem for address in addresses if (problem := self._address_problem(address))]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
+
+    def _address_problem(self, address: str) -> str:
+        try:
+            host = host_of(address)
+        except ValueError as error:
+            return str(error)
+        if self.allow_insecure_network or is_local(host):
+            return ""
+        return (
+            f"`{address}` can be reached from other machines and TLS is not configured; "
+            "listen on a loopback address or a unix socket, or set `server.allow_insecure_network = true`"
+        )
 
 
 class BundleConfig(_Section):
     """`[bundle]`: what decides."""
 
     #: A directory, or a `.tar.gz` of one.
-    source: Path | None = None
+    source: _NamedPath | None = None
+    #: Load it again when its files change.
     watch: bool = True
     #: How long the files must be quiet before a reload.
     debounce_ms: Annotated[int, Field(ge=0, le=60_000)] = 50
@@ -72,9 +100,12 @@ class BundleConfig(_Section):
     #: For file systems that report no changes (some network mounts).
     force_polling: bool = False
     #: Where the last good copy is kept; unset for the user's state directory, empty to keep none.
-    last_good_dir: str | None = None
+    last_good_dir: Annotated[str, Field(pattern=r"^[^\x00]*$")] | None = None
+    #: Files of the bundle.
     max_files: _Positive = 20_000
+    #: Size of one file.
     max_file_mib: _Positive = 512
+    #: Size of all files together.
     max_total_mib: _Positive = 1_024
 
 
@@ -83,16 +114,21 @@ class AuthorizeConfig(_Section):
 
     #: `deny`: a forbid that fails to evaluate denies. `skip`: it is passed over and reported, as Cedar does.
     on_forbid_error: Literal["deny", "skip"] = "deny"
+    #: Answers kept; 0 evaluates every question.
     decision_cache: Annotated[int, Field(ge=0)] = 10_000
+    #: Sets of policies kept, one for each scope that was asked about.
     slice_cache: _Positive = 8_192
+    #: Sets of entities kept, one for each principal, action and resource that was asked about.
     shape_cache: _Positive = 32_768
 
 
 class DecisionLogConfig(_Section):
     """`[decision_log]`: one JSON line per decision."""
 
+    #: Where the lines go.
     sink: Literal["stdout", "file", "none"] = "stdout"
-    path: Path | None = None
+    #: The file that they are appended to; for the sink `file`.
+    path: _NamedPath | None = None
     #: What of a tool call's arguments is written: their sha256, all of them, or nothing.
     arguments: Literal["hash", "full", "none"] = "hash"
     #: Lines held for a slow sink; further ones are dropped and counted.
@@ -108,14 +144,18 @@ class DecisionLogConfig(_Section):
 class LimitsConfig(_Section):
     """`[limits]`: how much of anything is accepted."""
 
+    #: Size of one request.
     message_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 4 * 1024 * 1024
+    #: Calls in flight; further ones are refused with RESOURCE_EXHAUSTED.
     concurrent_rpcs: _Positive = 1_000
+    #: Questions of one batch.
     batch_requests: _Positive = 5_000
 
 
 class TelemetryConfig(_Section):
     """`[telemetry]`: the service's own log."""
 
+    #: What is less than this is not written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `auto` writes for people on a terminal and JSON elsewhere.
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -132,11 +172,26 @@ class Config(_Section):
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
 
 
-def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Config:
-    """The effective configuration. `flags` is nested like the file. Raises ConfigError with every mistake."""
-    document = _read_file(path) if path is not None else {}
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+    *,
+    required: Sequence[str] = (),
+) -> Config:
+    """The effective configuration. `flags` is nested like the file, `required` names keys that must be given.
+
+    Raises ConfigError with every mistake.
+    """
     problems: list[str] = []
+    document: dict[str, Any] = {}
+    try:
+        document = _read_file(path) if path is not None else {}
+    except ConfigError as error:
+        problems += error.problems
+        required = ()  # nobody knows what an unreadable file would have given
     merged = _merged(_merged(document, _from_environment(environ, problems)), flags or {})
+    problems += [f"`{key}` is missing; {_HOW_TO_GIVE[key]}" for key in required if _lacks(merged, key)]
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
@@ -149,10 +204,13 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
 
 def host_of(address: str) -> str:
     """The host part of `host:port`; the address itself for unix sockets. ValueError if it is neither."""
-    if address.startswith("unix:") and len(address) > len("unix:"):
+    if address.startswith("unix:") and len(address) > len("unix:") and "\0" not in address:
         return address
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+    bracketed = host.startswith("[") and host.endswith("]")
+    # `::1:80` is the address ::0001:0080 and no port, and not what its writer means.
+    unclear = ":" in host and not bracketed
+    if not colon or not host or unclear or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise ValueError(f"`{address}` is not an address; write `host:port`, `[v6]:port` or `unix:/path`")
     return host.removeprefix("[").removesuffix("]")
 
@@ -171,16 +229,17 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError([f"`{path}` cannot be read: {error.strerror}"]) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([f"`{path}` is not valid TOML: {error}"]) from error
+        raise ConfigError([f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}"]) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        message = str(error)
+        raise ConfigError([f"`{path}` is not valid TOML: {message[:1].lower()}{message[1:]}"]) from error
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
-    """Keys from `PDP_SECTION__KEY`; lists and booleans in TOML's notation or plain."""
+    """Keys from `PDP_SECTION__KEY`; values are plain, and lists may also be in TOML's notation."""
     found: dict[str, Any] = {}
     for variable, text in environ.items():
-        if not variable.startswith(_PREFIX) or variable in _OTHER_VARIABLES:
+        if not variable.startswith(_PREFIX) or variable in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(variable):
             continue
         section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
         field = Config.model_fields.get(section)
@@ -188,17 +247,23 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
         if not separator or key not in names:
             problems.append(f"`{variable}` is not a configuration key; write `PDP_SECTION__KEY`")
             continue
-        found.setdefault(section, {})[key] = _value(text)
+        is_list = get_origin(names[key].annotation) is tuple
+        found.setdefault(section, {})[key] = _list(text) if is_list else text
     return found
 
 
-def _value(text: str) -> Any:
-    if text.startswith("["):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+def _list(text: str) -> Any:
+    """A list in TOML's notation; anything else, `[::1]:7437` too, is its only item."""
+    try:
+        return tomllib.loads(f"list = {text}")["list"]
+    except tomllib.TOMLDecodeError:
+        return [text]
+
+
+def _lacks(document: Mapping[str, Any], key: str) -> bool:
+    section, _, name = key.partition(".")
+    values = document.get(section)
+    return values is None or (isinstance(values, Mapping) and values.get(name) is None)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,11 @@ class Server:
 
     def _listen_unix(self, address: str) -> str:
         path = Path(address.removeprefix("unix:"))
-        _remove_stale_socket(path)
+        try:
+            _remove_stale_socket(path)
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise ConfigError([f"cannot listen on `{address}`: {cause}"]) from error
         # The socket must never be wider open than configured, not even before the chmod below.
         previous = os.umask(0o177)
         try:
@@ -124,16 +128,15 @@ def _remove_stale_socket(path: Path) -> None:
     """Remove a socket that nobody listens on; anything else at that path is left and reported."""
     try:
         mode = path.stat().st_mode
+        if not stat.S_ISSOCK(mode):
+            raise ConfigError([f"cannot listen on `unix:{path}`: there is a file that is not a socket"])
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(mode):
-        raise ConfigError([f"cannot listen on `unix:{path}`: there is a file that is not a socket"])
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return
     raise ConfigError([f"cannot listen on `unix:{path}`: another process listens there"])
 
 

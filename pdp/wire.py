@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2
+from pdp.cedar.cache import BoundedCache
 from pdp.cedar.model import (
     ActionQuery,
     Authorization,
@@ -85,10 +86,25 @@ def require_id(value: str, field: str) -> None:
         raise InvalidRequestError(field, f"`{field}` is longer than {_MAX_ID_LENGTH} characters", "TOO_LONG")
 
 
+#: Responses without what is particular to one call, by the identity of the answer; the answer is kept beside its
+#: response, so an identity is not used again while it is a key here.
+_responses: BoundedCache[int, tuple[Authorization, decision_service_pb2.AuthorizeResponse]] = BoundedCache(4_096)
+
+
 def write_authorization(
     answer: Authorization, decision_id: str, revision: str
 ) -> decision_service_pb2.AuthorizeResponse:
-    """The response for an answer."""
+    """The response for an answer. The core gives equal answers as one object, so most have been written before."""
+    known = _responses.get(id(answer))
+    if known is None or known[0] is not answer:
+        known = (answer, _response(answer))
+        _responses.put(id(answer), known)
+    response = decision_service_pb2.AuthorizeResponse(decision_id=decision_id, revision=revision)
+    response.MergeFrom(known[1])
+    return response
+
+
+def _response(answer: Authorization) -> decision_service_pb2.AuthorizeResponse:
     return decision_service_pb2.AuthorizeResponse(
         decision=_decision(answer.allowed),
         denial=write_denial(answer.denial) if answer.denial else None,
@@ -97,8 +113,6 @@ def write_authorization(
             decision_pb2.PolicyError(policy_id=error.policy_id, message=error.message) for error in answer.errors
         ],
         shadow=_shadow(answer.shadow) if answer.shadow else None,
-        decision_id=decision_id,
-        revision=revision,
     )
 
 

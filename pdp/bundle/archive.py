@@ -84,7 +84,7 @@ def open_source(path: Path, limits: SourceLimits) -> BundleReader:
 def read_archive(archive: Path | bytes, limits: SourceLimits, origin: str = "archive") -> Source:
     """Read a `.tar.gz`, from a file or from memory; `origin` names the latter. Raises `BundleError`."""
     if isinstance(archive, bytes):
-        return _unpack(io.BytesIO(archive), len(archive), limits, origin)
+        return unpack(io.BytesIO(archive), len(archive), limits, origin)
     return ArchiveReader(archive, limits).read()
 
 
@@ -148,7 +148,7 @@ class ArchiveReader:
             if previous is not None and self._seen == (signature, _digests(previous)):
                 return make_source(str(self._path), previous.files.values(), self._warnings)
             try:
-                source = _unpack(file, signature[3], self._limits, str(self._path))
+                source = unpack(file, signature[3], self._limits, str(self._path))
             except BundleError:
                 if signature_of(os.fstat(file.fileno())) != signature:
                     return None
@@ -185,8 +185,8 @@ def _open_regular(path: Path) -> BinaryIO:
     return file
 
 
-def _unpack(file: BinaryIO, packed_bytes: int, limits: SourceLimits, origin: str) -> Source:
-    """The bundle in a stream of `packed_bytes`. Raises `BundleError`."""
+def unpack(file: BinaryIO, packed_bytes: int, limits: SourceLimits, origin: str) -> Source:
+    """The bundle in an open archive of `packed_bytes`. Raises `BundleError`, and `OSError` if reading fails."""
     # Without this, empty gzip members could go on for hours without unpacking to a single byte.
     if packed_bytes > (most := 2 * limits.max_total_bytes + _MAX_PADDING_BYTES):
         raise BundleError([Problem(".", 0, 0, f"`{origin}` is {packed_bytes} bytes; it may be {most}")])

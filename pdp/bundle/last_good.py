@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pdp.bundle.archive import read_archive, write_archive
+from pdp.bundle.archive import unpack, write_archive
 from pdp.bundle.layout import is_loaded, printable
 from pdp.bundle.source import Source, SourceLimits
 from pdp.errors import BundleError, PdpError, Problem
@@ -31,7 +31,9 @@ _UNFINISHED_PREFIX = ".unfinished-"
 # A writer writes all the time, so a file untouched for this long was left behind by one that died.
 _ABANDONED_SECONDS = 3600
 _COARSEST_TIME_NS = 2_000_000_000
-_LOAD_ATTEMPTS = 3
+# Another process may replace the copies while they are listed; a listing can then show neither old nor new.
+_LOAD_ATTEMPTS = 10
+_LOAD_PAUSE_SECONDS = 0.01
 
 
 class LastGoodError(PdpError):
@@ -63,9 +65,16 @@ def default_directory(bundle_path: Path, environ: Mapping[str, str]) -> Path:
 class LastGood:
     """Keeps one copy of a bundle in a directory of its own. Several processes may use it at once."""
 
-    def __init__(self, directory: Path, *, write: Callable[[Source, BinaryIO], None] = write_archive) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        write: Callable[[Source, BinaryIO], None] = write_archive,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._directory = directory
         self._write = write
+        self._pause = pause
         self._problems: tuple[Problem, ...] = ()
 
     @property
@@ -81,8 +90,7 @@ class LastGood:
             name = self._write_copy(source)
             self._remove_older_than(name)
         except OSError as error:
-            cause = (error.strerror or str(error)).lower()
-            raise LastGoodError(f"the bundle cannot be kept in `{self._directory}`: {cause}") from error
+            raise LastGoodError(f"the bundle cannot be kept in `{self._directory}`: {_cause(error)}") from error
 
     def load(self, limits: SourceLimits) -> Source | None:
         """The newest copy that is what its name says, or `None`. What was refused is in `problems`."""
@@ -93,11 +101,13 @@ class LastGood:
             try:
                 source = self._newest_intact(limits, problems)
             except FileNotFoundError:
-                continue  # nothing was ever kept, or another process replaced what was being looked at
+                if not self._directory.exists():
+                    break  # nothing was ever kept
             except OSError as error:
-                cause = (error.strerror or str(error)).lower()
-                problems.append(Problem(".", 0, 0, f"`{self._directory}` cannot be read: {cause}"))
-            break
+                problems.append(Problem(".", 0, 0, f"`{self._directory}` cannot be read: {_cause(error)}"))
+            if source is not None or problems:
+                break
+            self._pause(_LOAD_PAUSE_SECONDS)
         self._problems = tuple(problems)
         return source
 
@@ -169,20 +179,19 @@ class LastGood:
             return None
         problems += self._strangers()
         for _, name in reversed(self._copies()):
-            path = self._directory / name
-            status = path.lstat()
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                problems.append(Problem(name, 0, 0, "is not a file of this user, so it is not used"))
-                continue
             try:
-                source = read_archive(path, limits)
+                source = _read_copy(self._directory / name, limits)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                problems.append(Problem(name, 0, 0, f"cannot be read: {_cause(error)}"))
             except BundleError as error:
-                path.lstat()  # raises if it is gone, which is no problem of the copy
                 problems += [Problem(name, 0, 0, str(problem)) for problem in error.problems]
-                continue
-            if source.revision + _SUFFIX == name:
-                return source
-            problems.append(Problem(name, 0, 0, f"holds the revision `{source.revision}`, so it is not used"))
+            else:
+                if source.revision + _SUFFIX == name:
+                    return source
+                message = f"holds the revision `{source.revision}`, so it is not used"
+                problems.append(Problem(name, 0, 0, message))
         return None
 
     def _strangers(self) -> list[Problem]:
@@ -192,6 +201,19 @@ class LastGood:
             for name in names
             if not name.startswith(".") and not _COPY_NAME.fullmatch(name)
         ]
+
+
+def _read_copy(path: Path, limits: SourceLimits) -> Source:
+    """Read a copy, also if another process removes it meanwhile: nobody writes to a copy that has its name."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise BundleError([Problem(".", 0, 0, "not a file of this user")])
+        return unpack(file, status.st_size, limits, str(path))
+
+
+def _cause(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _untrusted(status: os.stat_result) -> str | None:

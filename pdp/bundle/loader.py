@@ -5,31 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-import cedarpy
-
-from pdp.bundle.entity_files import ParsedEntities, find_entity, parse_entities
+from pdp.bundle.entity_files import find_entity, parse_entities
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest, find_key, parse_manifest
-from pdp.bundle.policy_links import Link, ParsedLinks, link_rule, parse_links
+from pdp.bundle.policy_links import Link, link_rule, parse_links
 from pdp.bundle.schema_file import PATH as SCHEMA
-from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate
+from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate_policies
 from pdp.bundle.snapshot import BundleCounts, Snapshot
 from pdp.bundle.source import Source, SourceFile
-from pdp.bundle.tool_files import ParsedTools, parse_tools, with_action_groups
+from pdp.bundle.tool_files import parse_tools, with_action_groups
 from pdp.cedar.arguments import parse_type
 from pdp.cedar.authorize import AuthorizeOptions, Authorizer, CallableTool, PolicyModel
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.index import Rule
 from pdp.cedar.model import EntityUid
-from pdp.cedar.policies import ParsedPolicies, Policy, parse_policies
+from pdp.cedar.policies import Policy, parse_policies
 from pdp.cedar.strict_json import locate
 from pdp.cedar.tool_schema import Tool
 from pdp.errors import BundleError, PdpError, Problem
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 @dataclass(slots=True)
@@ -38,14 +37,14 @@ class _Parses:
 
     kept: dict[tuple[str, ...], Any] = field(default_factory=dict)
     used: dict[tuple[str, ...], Any] = field(default_factory=dict)
-    fresh: list[str] = field(default_factory=list)
+    fresh: set[str] = field(default_factory=set)
 
-    def get(self, kind: str, file: SourceFile, extra: str, parse: Callable[[], _T]) -> _T:
-        key = (kind, file.path, file.digest, extra)
+    def get(self, file: SourceFile, extra: str, parse: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What `parse` makes of its arguments, which depend on nothing but `file` and `extra`."""
+        key = (parse.__qualname__, file.path, file.digest, extra)
         if key not in self.kept:
-            self.kept[key] = parse()
-            if kind == "parse":
-                self.fresh.append(file.path)
+            self.kept[key] = parse(*args, **kwargs)
+            self.fresh.add(file.path)
         self.used[key] = self.kept[key]
         found: _T = self.kept[key]
         return found
@@ -83,6 +82,7 @@ class _Build:
         self._policies: list[Policy] = []
         self._rules: list[Rule] = []
         self._entities = EntityStore({})
+        self._entity_count = 0
 
     def run(self) -> None:
         """Read the parts in the order in which they depend on each other."""
@@ -112,7 +112,7 @@ class _Build:
             templates=sum(1 for policy in self._policies if policy.slots),
             template_links=links,
             shadow_policies=sum(1 for rule in self._rules if rule.policy.shadow),
-            entities=len(self._entities),
+            entities=self._entity_count,
             servers=len({tool.server for tool in self._tools}),
             tools=len(self._tools),
             interceptors=len(self._manifest.interceptor),
@@ -161,7 +161,7 @@ class _Build:
 
     def _read_tools(self) -> None:
         for file in self._files("tools/", ".json"):
-            parsed: ParsedTools = self._parses.get("parse", file, "", lambda file=file: parse_tools(file))
+            parsed = self._parses.get(file, "", parse_tools, file)
             self._tools.extend(parsed.tools)
             self.problems.extend(parsed.problems)
         self._tools, problems = with_action_groups(self._tools, self._manifest.action_groups)
@@ -170,9 +170,13 @@ class _Build:
     def _read_schema(self) -> None:
         file = self._source.files.get(SCHEMA)
         text = self._text(file) if file else None
-        if text is None:
+        if file is None or text is None:
             return
-        self._schema, problems = build_schema(text, self._tools, self._manifest)
+        # The schema depends on the tools and the manifest too; compiling it takes a second for a thousand tools.
+        others = [other.digest for path, other in self._source.files.items() if path.startswith(("tools/", MANIFEST))]
+        self._schema, problems = self._parses.get(
+            file, ",".join(others), build_schema, text, self._tools, self._manifest
+        )
         self.problems.extend(problems)
 
     def _read_policies(self) -> None:
@@ -180,13 +184,13 @@ class _Build:
             text = self._text(file)
             if text is None:
                 continue
-            parsed: ParsedPolicies = self._parses.get(
-                "parse", file, "", lambda file=file, text=text: parse_policies(file.path, text)
-            )
+            parsed = self._parses.get(file, "", parse_policies, file.path, text)
             self._policies.extend(parsed.policies)
             self.problems.extend(parsed.problems)
             if self._schema is not None and not parsed.problems:
-                self.problems.extend(self._validation(file, parsed, self._schema))
+                self.problems.extend(
+                    self._parses.get(file, self._schema.digest, validate_policies, parsed, self._schema.schema)
+                )
         self._rules = [Rule(policy.id, policy) for policy in self._policies if not policy.slots]
         seen: dict[str, Policy] = {}
         for policy in self._policies:
@@ -195,24 +199,11 @@ class _Build:
                 message = f"policy id `{policy.id}` is taken by {first.path}:{first.line}"
                 self.problems.append(Problem(policy.path, policy.line, policy.column, message))
 
-    def _validation(self, file: SourceFile, parsed: ParsedPolicies, schema: BundleSchema) -> Sequence[Problem]:
-        def check() -> list[Problem]:
-            found = validate("\n".join(policy.text for policy in parsed.policies), schema.schema)
-            places = [(parsed.policies[number], message) for number, messages in found.items() for message in messages]
-            return [
-                Problem(policy.path, policy.line, policy.column, f"policy `{policy.id}`: {_renamed(message, policy)}")
-                for policy, message in places
-            ]
-
-        return self._parses.get("validate", file, schema.digest, check)
-
     def _read_links(self) -> None:
         templates = {policy.id: policy for policy in self._policies if policy.slots}
         taken = {policy.id for policy in self._policies}
         for file in self._files("policies/", ".links.json"):
-            parsed: ParsedLinks = self._parses.get(
-                "parse", file, "", lambda file=file: parse_links(file.path, file.content)
-            )
+            parsed = self._parses.get(file, "", parse_links, file.path, file.content)
             self.problems.extend(parsed.problems)
             for link in parsed.links:
                 try:
@@ -236,14 +227,12 @@ class _Build:
             text = self._text(file)
             if text is None:
                 continue
-            parsed: ParsedEntities = self._parses.get(
-                "parse",
-                file,
-                schema.digest if schema else "",
-                lambda file=file, text=text: parse_entities(file.path, text, schema.schema if schema else None),
-            )
+            cedar_schema = schema.schema if schema else None
+            digest = schema.digest if schema else ""
+            parsed = self._parses.get(file, digest, parse_entities, file.path, text, cedar_schema)
             self.problems.extend(parsed.problems)
             parents |= parsed.parents
+            self._entity_count += sum(map(len, parsed.texts.values()))
             self.problems.extend(_merge(texts, parsed.texts, file, text))
         self._entities = EntityStore(texts)
         cycle = self._entities.find_cycle(parents)
@@ -275,11 +264,6 @@ def _callable(tool: Tool) -> CallableTool:
     return CallableTool(EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert)
 
 
-def _renamed(message: str, policy: Policy) -> str:
-    """Cedar's message without the name that the policy had only for the validator."""
-    return message.partition("`, ")[2] if message.startswith("for policy `policy") else message
-
-
 def _link_problem(file: SourceFile, link: Link, message: str) -> Problem:
     text = file.content.decode("utf-8", "replace")
     return Problem(file.path, *locate(text, f"/{link.number}"), f"link `{link.link_id}`: {message}")
@@ -288,7 +272,7 @@ def _link_problem(file: SourceFile, link: Link, message: str) -> Problem:
 def _action_texts(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[str, dict[str, str]]:
     """The action entities by type and id: from the schema where there is one, otherwise from the tools."""
     if schema is not None:
-        forms = json.loads(str(cedarpy.Entities.from_json_str("[]", schema.schema)))
+        forms = json.loads(schema.actions)
     else:
         forms = [
             {

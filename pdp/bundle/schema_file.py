@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cedarpy
 
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest
+from pdp.cedar.policies import ParsedPolicies
 from pdp.cedar.syntax import LineIndex, find_schema_excess, locate_error, tokens
 from pdp.cedar.tool_schema import Tool, schema_text
 from pdp.errors import Problem
@@ -27,12 +28,14 @@ _USUAL_PRINCIPALS = ("Agent", "User")
 class BundleSchema:
     """The bundle's Cedar schema, whole, and the entity types that may be subjects of tool calls.
 
-    `text` is Cedar's own rendering and `digest` its sha256: equal for schemas that mean the same.
+    `text` is Cedar's own rendering and `digest` its sha256: equal for schemas that mean the same. `actions` is the
+    JSON of the action entities with their groups.
     """
 
     schema: cedarpy.Schema
     text: str
     digest: str
+    actions: str
     principal_types: tuple[str, ...]
 
 
@@ -60,7 +63,8 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
         return None, [_schema_problem(text, len(written), str(error))]
     canonical = str(schema)
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    return BundleSchema(schema, canonical, digest, tuple(principals)), []
+    actions = str(cedarpy.Entities.from_json_str("[]", schema))
+    return BundleSchema(schema, canonical, digest, actions, tuple(principals)), []
 
 
 def declared_entity_types(text: str) -> list[str]:
@@ -115,10 +119,14 @@ def _schema_problem(text: str, written: int, message: str) -> Problem:
     return Problem(PATH, *LineIndex(text).position(offset), message)
 
 
-def validate(text: str, schema: cedarpy.Schema) -> Mapping[int, list[str]]:
-    """Cedar's validation of policy text: messages by the policy's number in the text, from 0."""
-    found: dict[int, list[str]] = {}
+def validate_policies(parsed: ParsedPolicies, schema: cedarpy.Schema) -> list[Problem]:
+    """What Cedar's validator finds in one file's policies."""
+    text = "\n".join(policy.text for policy in parsed.policies)
+    problems = []
     for error in cedarpy.validate_policies(text, schema, release_gil=True).errors:
+        # The validator knows the policies by their number in the text.
         number = error.policy_id.removeprefix("policy")
-        found.setdefault(int(number) if number.isdigit() else 0, []).append(error.error)
-    return found
+        policy = parsed.policies[int(number) if number.isdigit() else 0]
+        message = error.error.partition("`, ")[2] if error.error.startswith("for policy `policy") else error.error
+        problems.append(Problem(policy.path, policy.line, policy.column, f"policy `{policy.id}`: {message}"))
+    return problems

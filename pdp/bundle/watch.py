@@ -2,26 +2,30 @@
 
 The operating system tells about changes in single directories, and which directories matter changes too: a link is
 pointed elsewhere, a directory is removed and made again, an archive is replaced by renaming. So the watcher
-follows the directories of the bundle and the one that it lies in, looks every second whether they are still the
+follows the directories of the bundle and the one that it lies in, looks all the time whether they are still the
 same, and starts over when they are not. What it may still miss it finds at the next rescan.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import watchfiles
 
-_TICK_SECONDS = 1.0
+_TICK_SECONDS = 0.25
 _BACKOFF_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0)
 _LONGEST_DEBOUNCE_MS = 1_600  # a tree that never comes to rest is still reported this often
-_MAX_DIRECTORIES = 10_000  # per path; each costs a handle of the operating system
+_IDLE_FACTOR = 9
+_MAX_ENTRIES = 100_000  # per path
+_MAX_DIRECTORIES = 10_000  # per path, as each costs the operating system; the rescan sees what is beyond
 
 # For each path where it really lies and what is there: it changes when a link, a directory or a file is replaced.
 _Identity = tuple[tuple[object, ...] | None, ...]
@@ -97,23 +101,28 @@ class Watcher:
 
     def _watch(self) -> None:
         """Watch until there is something else to watch, or until stopped."""
+        if self._force_polling:
+            self._compare()
+            return
         identity, targets = self._identity(), self._targets()
         if not targets.trees | targets.parents:
-            self._poll(identity)
+            self._wait_for_another(identity)
             return
         begun = False
-        for changes in self._changes(targets):
-            moved = self._identity() != identity
-            concerned = any(targets.concern(path) for path in changes)
-            if moved or concerned or not begun or self._is_rescan_due():
-                self._call()
-            begun, self._failures = True, 0
-            if self._stop.is_set() or moved or (concerned and self._targets() != targets):
-                return
+        # Closed at once: an error that somebody keeps would keep the operating system's watches too.
+        with closing(self._bursts(targets)) as bursts:
+            for burst in bursts:
+                moved = self._identity() != identity
+                concerned = any(targets.concern(path) for _, path in burst)
+                if moved or concerned or not begun or self._is_rescan_due():
+                    self._call()
+                begun, self._failures = True, 0
+                if self._stop.is_set() or moved or (concerned and self._targets() != targets):
+                    return
 
-    def _changes(self, targets: _Targets) -> Iterable[set[str]]:
-        """What changed, in bursts; at least once in a tick, and empty when nothing did."""
-        bursts = watchfiles.watch(
+    def _bursts(self, targets: _Targets) -> Generator[set[tuple[watchfiles.Change, str]], None, None]:
+        """What changed, and at least once in a tick, if only to say that nothing did."""
+        return watchfiles.watch(
             *sorted(targets.trees | targets.parents),
             watch_filter=None,
             step=self._debounce_ms,
@@ -122,13 +131,26 @@ class Watcher:
             rust_timeout=max(1, int(self._tick_seconds * 1000)),
             yield_on_timeout=True,
             raise_interrupt=False,
-            force_polling=self._force_polling or None,  # None: as the environment says
+            force_polling=False,
             recursive=False,
         )
-        for burst in bursts:
-            yield {path for _, path in burst}
 
-    def _poll(self, identity: _Identity) -> None:
+    def _compare(self) -> None:
+        """Tell by looking again and again. watchfiles can poll too, but misses two changes within a second."""
+        before = self._contents()
+        self._call()
+        self._failures = 0
+        while True:
+            began = time.monotonic()
+            contents = self._contents()
+            if contents != before or self._is_rescan_due():
+                self._call()
+            before = contents
+            # A large tree may take a tenth of the time, and no more.
+            if self._stop.wait(max(self._tick_seconds, _IDLE_FACTOR * (time.monotonic() - began))):
+                return
+
+    def _wait_for_another(self, identity: _Identity) -> None:
         """There is no directory to watch: look until there is one."""
         while not self._stop.wait(self._tick_seconds):
             moved = self._identity() != identity
@@ -144,6 +166,11 @@ class Watcher:
     def _identity(self) -> _Identity:
         return tuple(_identity(place) for path in self._paths for place in (path, path.parent))
 
+    def _contents(self) -> tuple[_Identity, frozenset[tuple[object, ...]]]:
+        """What every name below the paths stands for."""
+        entries = (entry for path in self._paths for entry in islice(_entries(path), _MAX_ENTRIES))
+        return self._identity(), frozenset(entries)
+
     def _targets(self) -> _Targets:
         trees: set[str] = set()
         names: set[str] = set()
@@ -155,8 +182,21 @@ class Watcher:
                 trees.update(directory for directory, _, _ in islice(os.walk(real), _MAX_DIRECTORIES))
         parents = {name.rpartition("/")[0] or "/" for name in names}
         # Watching takes the right to read, which the directory that the bundle lies in need not give.
-        usable = frozenset(parent for parent in parents if Path(parent).is_dir() and os.access(parent, os.R_OK))
+        usable = frozenset(parent for parent in parents if _can_watch(parent))
         return _Targets(frozenset(trees), usable, frozenset(names))
+
+
+def _can_watch(directory: str) -> bool:
+    return Path(directory).is_dir() and os.access(directory, os.R_OK, effective_ids=True)
+
+
+def _entries(path: Path) -> Iterator[tuple[object, ...]]:
+    for directory, subdirectories, files in os.walk(os.path.realpath(path)):
+        for name in (*subdirectories, *files):
+            entry = f"{directory}/{name}"
+            with suppress(FileNotFoundError):  # gone since it was listed
+                status = os.lstat(entry)
+                yield (entry, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _identity(path: Path) -> tuple[object, ...] | None:
@@ -165,6 +205,6 @@ def _identity(path: Path) -> tuple[object, ...] | None:
         status = Path(real).stat()
     except OSError:
         return None
-    if Path(real).is_dir():
+    if stat.S_ISDIR(status.st_mode):
         return (real, status.st_dev, status.st_ino)
     return (real, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -17,7 +17,7 @@ from pdp.cedar.arguments import ConvertedInput
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore, references
-from pdp.cedar.evaluate import CedarRequest, RefusedRequestError, evaluate
+from pdp.cedar.evaluate import CedarRequest, RawAnswers, RefusedRequestError, evaluate, evaluate_fixed
 from pdp.cedar.index import Rule
 from pdp.cedar.model import (
     ActionQuery,
@@ -71,19 +71,38 @@ class PolicyModel:
     context: CallerContext = field(default_factory=CallerContext)
 
 
-class _Shape(NamedTuple):
-    """What all requests of one principal, action, resource and set of references share."""
+class _Shape:
+    """What all requests of one principal, action, resource and set of references share.
 
-    policies: PolicySlice
-    entities: cedarpy.Entities
+    `fixed` is worked out when the shape comes up again: for one that never does, it would be a second evaluation.
+    """
+
+    __slots__ = ("entities", "fixed", "policies", "seen")
+
+    def __init__(self, policies: PolicySlice, entities: cedarpy.Entities) -> None:
+        self.policies = policies
+        self.entities = entities
+        self.fixed: RawAnswers | None = None
+        self.seen = False
+
+    def answer_fixed(self, request: CedarRequest) -> RawAnswers | None:
+        """What never changes for this shape, from its second request on."""
+        if self.fixed is None and self.seen:
+            self.fixed = evaluate_fixed(self.policies, request)
+        self.seen = True
+        return self.fixed
 
 
 class _Prepared(NamedTuple):
-    """A question ready for Cedar. `key` is None where the answer is not to be kept."""
+    """A question ready for Cedar.
+
+    `fixed` is what is known of the answer, None for nothing. `key` is None where the answer is not to be kept.
+    """
 
     policies: PolicySlice
     request: CedarRequest
-    key: tuple[object, ...] | None
+    fixed: RawAnswers | None = None
+    key: tuple[object, ...] | None = None
 
 
 class Authorizer:
@@ -91,11 +110,16 @@ class Authorizer:
 
     def __init__(self, model: PolicyModel, options: AuthorizeOptions) -> None:
         self._model = model
-        self._options = options
+        self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache)
         self._shapes: BoundedCache[tuple[object, ...], _Shape] = BoundedCache(options.shape_cache)
         self._answers: BoundedCache[Query, Authorization] = BoundedCache(options.decision_cache)
         self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(options.decision_cache)
+
+    @property
+    def model(self) -> PolicyModel:
+        """What decides."""
+        return self._model
 
     def authorize(self, query: Query) -> Authorization:
         """The answer to `query`. Raises InvalidRequestError where the caller's part of it is malformed."""
@@ -116,7 +140,7 @@ class Authorizer:
         Questions that share policies and entities go to Cedar together.
         """
         answers: list[Authorization | InvalidRequestError | None] = [self._answers.get(query) for query in queries]
-        groups: dict[tuple[int, int], list[tuple[int, _Prepared]]] = {}
+        groups: dict[tuple[int, int, int], list[tuple[int, _Prepared]]] = {}
         for number, query in enumerate(queries):
             if answers[number] is not None:
                 continue
@@ -128,7 +152,7 @@ class Authorizer:
             if isinstance(prepared, _Prepared):
                 known = self._known(prepared)
                 if known is None:
-                    group = (id(prepared.policies), id(prepared.request.entities))
+                    group = (id(prepared.policies), id(prepared.request.entities), id(prepared.fixed))
                     groups.setdefault(group, []).append((number, prepared))
                     continue
                 answers[number] = known
@@ -151,7 +175,7 @@ class Authorizer:
 
     def _evaluate(self, query: Query, prepared: _Prepared) -> Authorization:
         try:
-            [answer] = evaluate(prepared.policies, [prepared.request], strict=self._options.strict_policy_errors)
+            [answer] = evaluate(prepared.policies, [prepared.request], prepared.fixed, strict=self._strict)
         except RefusedRequestError as error:
             return self._refused(query, str(error))
         if prepared.key is not None:
@@ -163,7 +187,8 @@ class Authorizer:
     ) -> list[tuple[int, Authorization | InvalidRequestError]]:
         requests = [prepared.request for _, prepared in members]
         try:
-            answers = evaluate(members[0][1].policies, requests, strict=self._options.strict_policy_errors)
+            first = members[0][1]
+            answers = evaluate(first.policies, requests, first.fixed, strict=self._strict)
         except RefusedRequestError:
             # One of them is at fault; asked alone, each gets its own answer.
             return [(number, self._evaluate_alone(queries[number], prepared)) for number, prepared in members]
@@ -217,7 +242,13 @@ class Authorizer:
         text = json.dumps(shape.policies.cut(full))
         key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
         request = CedarRequest(query.principal, tool.action, tool.resource, text, shape.entities, None)
-        return _Prepared(shape.policies, request, key if len(text) + len(query.entities) <= _MAX_KEY_BYTES else None)
+        keep = len(text) + len(query.entities) <= _MAX_KEY_BYTES
+        try:
+            fixed = shape.answer_fixed(request)
+        except RefusedRequestError as error:
+            # Nothing of the agent's is in that request: what Cedar refuses is who asks.
+            raise InvalidRequestError("subject.entity", str(error)) from error
+        return _Prepared(shape.policies, request, fixed, key if keep else None)
 
     def _prepare_action(self, query: ActionQuery) -> _Prepared:
         _require_type(query.principal, "subject.entity.type")
@@ -228,7 +259,8 @@ class Authorizer:
         shape = self._shape(query.principal, query.action, query.resource, refs, query.entities)
         text = query.context.decode() or "{}"
         request = CedarRequest(query.principal, query.action, query.resource, text, shape.entities, self._model.schema)
-        return _Prepared(shape.policies, request, None)
+        # The caller's context is for Cedar to check against the schema, so Cedar gets the whole request every time.
+        return _Prepared(shape.policies, request)
 
     def _shape(
         self,

@@ -26,6 +26,10 @@ class ContextUse:
     reads: frozenset[tuple[str, ...]] = frozenset()
     asked: frozenset[tuple[str, ...]] = frozenset()
 
+    def __bool__(self) -> bool:
+        """Whether anything of the context is seen at all."""
+        return bool(self.reads or self.asked)
+
     @staticmethod
     def union(uses: Iterable[ContextUse]) -> ContextUse:
         """What any of `uses` sees."""

@@ -8,7 +8,7 @@ parents, so the ancestors themselves are needed only where a policy can hold the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,10 @@ class EntityStore:
 
     def __len__(self) -> int:
         return sum(map(len, self._texts.values())) + (len(self._base) if self._base else 0)
+
+    def ids(self, entity_type: str) -> Iterator[str]:
+        """The ids of the entities of one type, without those of the base."""
+        return iter(self._texts.get(entity_type, {}))
 
     def text(self, uid: EntityUid) -> str | None:
         """The entity's JSON text, or None where there is no such entity."""

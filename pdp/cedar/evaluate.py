@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cedarpy
 
+from pdp.cedar.engine import RawAnswer, ask, read
 from pdp.cedar.index import Rule
 from pdp.cedar.model import (
     Authorization,
@@ -18,7 +19,7 @@ from pdp.cedar.model import (
     PolicyError,
     ShadowReport,
 )
-from pdp.cedar.slices import PolicyGroup, PolicySlice
+from pdp.cedar.slices import PolicyGroup, PolicyGroups, PolicySlice
 
 
 class RefusedRequestError(ValueError):
@@ -54,46 +55,78 @@ class Outcome:
     failed: tuple[tuple[Rule, str], ...]
 
 
-def evaluate(policy_slice: PolicySlice, requests: Sequence[CedarRequest], *, strict: bool) -> list[Authorization]:
+#: Cedar's answers about the enforced rules, the shadow permits and the shadow forbids; None where there are none.
+RawAnswers = tuple[RawAnswer | None, ...]
+
+
+def evaluate(
+    policy_slice: PolicySlice, requests: Sequence[CedarRequest], fixed: RawAnswers | None, *, strict: bool
+) -> list[Authorization]:
     """Answer each request. All must share entities and schema; raises RefusedRequestError if Cedar refuses one.
 
-    With `strict`, a forbid that fails to evaluate denies: Cedar alone would skip it, as if it had not been written.
+    `fixed` is what `evaluate_fixed` said for requests of this shape; without it every candidate is evaluated. With
+    `strict`, a forbid that fails to evaluate denies: Cedar alone would skip it, as if it had not been written.
     """
-    enforced = _ask(policy_slice.enforced, requests)
-    answers = [_authorization(outcome, strict) for outcome in enforced]
-    if not policy_slice.has_shadow:
-        return answers
-    permits = _ask_shadow(policy_slice.shadow_permits, requests)
-    forbids = _ask_shadow(policy_slice.shadow_forbids, requests)
-    return [
-        _with_shadow(answer, permit, forbid, strict)
-        for answer, permit, forbid in zip(answers, permits, forbids, strict=True)
+    groups = policy_slice.all if fixed is None else policy_slice.varying
+    return [_answer(policy_slice, groups, raw, fixed, strict) for raw in _ask(groups, requests)]
+
+
+def evaluate_fixed(policy_slice: PolicySlice, request: CedarRequest) -> RawAnswers:
+    """What the candidates say that never look at the context: the same for every request of `request`'s shape."""
+    [raw] = _ask(policy_slice.fixed, [request._replace(context="{}")])
+    return raw
+
+
+def _ask(groups: PolicyGroups, requests: Sequence[CedarRequest]) -> Iterable[RawAnswers]:
+    first = requests[0]
+    arguments = [request.arguments() for request in requests]
+    columns = [
+        [None] * len(requests) if group is None else ask(arguments, group.policy_set, first.entities, first.schema)
+        for group in groups
     ]
+    return zip(*columns, strict=True)
+
+
+def _answer(
+    policy_slice: PolicySlice, groups: PolicyGroups, raw: RawAnswers, fixed: RawAnswers | None, strict: bool
+) -> Authorization:
+    """The authorization that Cedar's answers amount to.
+
+    Different calls get equal answers from Cedar, so each is worked out once for a slice.
+    """
+    known = policy_slice.answers.get((raw, fixed))
+    if known is None:
+        outcomes = [_outcome(group, answer) for group, answer in zip(groups, raw, strict=True)]
+        if fixed is not None:
+            others = [_outcome(group, answer) for group, answer in zip(policy_slice.fixed, fixed, strict=True)]
+            outcomes = [_joined(*pair) for pair in zip(outcomes, others, strict=True)]
+        enforced, permits, forbids = outcomes
+        known = _authorization(enforced, strict)
+        if policy_slice.all.has_shadow:
+            known = _with_shadow(known, permits, forbids, strict)
+        policy_slice.answers.put((raw, fixed), known)
+    return known
 
 
 _NOTHING = Outcome(False, (), ())
 
 
-def _ask_shadow(group: PolicyGroup | None, requests: Sequence[CedarRequest]) -> list[Outcome]:
-    return [_NOTHING] * len(requests) if group is None else _ask(group, requests)
+def _joined(one: Outcome, other: Outcome) -> Outcome:
+    """The outcome of two groups of rules evaluated as one: any forbid decides, otherwise any permit."""
+    parts = (one, other)
+    forbids = [rule for part in parts if not part.allowed for rule in part.satisfied]
+    permits = [rule for part in parts if part.allowed for rule in part.satisfied]
+    return Outcome(bool(permits) and not forbids, tuple(forbids or permits), one.failed + other.failed)
 
 
-def _ask(group: PolicyGroup, requests: Sequence[CedarRequest]) -> list[Outcome]:
-    first = requests[0]
-    results = cedarpy.is_authorized_batch(
-        [request.arguments() for request in requests], group.policy_set, first.entities, first.schema
-    )
-    return [_outcome(group, result) for result in results]
-
-
-def _outcome(group: PolicyGroup, result: cedarpy.AuthzResult) -> Outcome:
-    decision = result.decision
-    diagnostics = result.diagnostics
-    if decision is cedarpy.Decision.NoDecision:
-        raise RefusedRequestError("; ".join(diagnostics.errors))
-    satisfied = tuple(group.rules[name] for name in diagnostics.reasons)
-    failed = tuple(_failed(group, error) for error in diagnostics.errors) if diagnostics.errors else ()
-    return Outcome(decision is cedarpy.Decision.Allow, satisfied, failed)
+def _outcome(group: PolicyGroup | None, raw: RawAnswer | None) -> Outcome:
+    if group is None or raw is None:
+        return _NOTHING
+    decision, reasons, errors = read(raw)
+    if decision == "NoDecision":
+        raise RefusedRequestError("; ".join(errors))
+    satisfied = tuple(group.rules[name] for name in reasons)
+    return Outcome(decision == "Allow", satisfied, tuple(_failed(group, error) for error in errors))
 
 
 _ERROR_PREFIX = "error while evaluating policy `"

@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Effect = Literal["permit", "forbid"]
@@ -26,6 +27,7 @@ class EntityUid(NamedTuple):
         return f'{self.type}::"{escaped}"'
 
 
+@lru_cache(maxsize=1_024)
 def is_entity_type(name: str) -> bool:
     """Whether Cedar's grammar takes `name` as an entity type name."""
     return _ENTITY_TYPE.match(name) is not None and _RESERVED.isdisjoint(name.split("::"))

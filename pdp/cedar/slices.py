@@ -6,15 +6,19 @@ effect: Cedar names only forbids where a forbid matches, and a shadow report nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import cedarpy
 
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.context import ContextCut, ContextUse
 from pdp.cedar.index import PolicyIndex, Rule
-from pdp.cedar.model import EntityUid
+from pdp.cedar.model import Authorization, EntityUid
+
+#: Different answers of one slice that are kept: most slices have a handful, errors can name any entity.
+_ANSWERS = 256
 
 
 class PolicyGroup:
@@ -45,21 +49,51 @@ class PolicyGroup:
         self.policy_set = parsed.with_linked_batch(links) if links else parsed
 
 
-@dataclass(frozen=True, slots=True)
-class PolicySlice:
-    """The candidates of one request shape. `literals`, `derefs` and `cut` say what else they can look at."""
+class PolicyGroups(NamedTuple):
+    """Rules by what they are asked for; None stands for no rules. Shadow rules are apart by effect."""
 
-    enforced: PolicyGroup
+    enforced: PolicyGroup | None
     shadow_permits: PolicyGroup | None
     shadow_forbids: PolicyGroup | None
-    literals: frozenset[EntityUid]
-    derefs: int
-    cut: ContextCut
 
     @property
     def has_shadow(self) -> bool:
-        """Whether any candidate is a shadow policy."""
+        """Whether any rule is a shadow policy."""
         return self.shadow_permits is not None or self.shadow_forbids is not None
+
+
+class PolicySlice:
+    """The candidates of one request shape, ready for Cedar.
+
+    `literals`, `derefs` and `cut` say what else they can look at. `answers` keeps what has been made of what
+    Cedar said.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        #: All candidates. The enforced group is there even if it is empty: Cedar checks the request all the same.
+        self.all = _groups(rules)._replace(enforced=PolicyGroup(rule for rule in rules if not rule.policy.shadow))
+        self.literals = frozenset[EntityUid]().union(*(rule.policy.literals for rule in rules))
+        self.derefs = max((rule.policy.derefs for rule in rules), default=0)
+        self.cut = ContextCut(ContextUse.union(rule.policy.context for rule in rules))
+        self.answers: BoundedCache[Hashable, Authorization] = BoundedCache(_ANSWERS)
+
+    @cached_property
+    def fixed(self) -> PolicyGroups:
+        """The candidates that never look at the context: for one shape they always say the same."""
+        return _groups([rule for rule in self._rules if not rule.policy.context])
+
+    @cached_property
+    def varying(self) -> PolicyGroups:
+        """The candidates that look at the context."""
+        return _groups([rule for rule in self._rules if rule.policy.context])
+
+
+def _groups(rules: Sequence[Rule]) -> PolicyGroups:
+    enforced = [rule for rule in rules if not rule.policy.shadow]
+    permits = [rule for rule in rules if rule.policy.shadow and rule.policy.effect == "permit"]
+    forbids = [rule for rule in rules if rule.policy.shadow and rule.policy.effect == "forbid"]
+    return PolicyGroups(*(PolicyGroup(part) if part else None for part in (enforced, permits, forbids)))
 
 
 class PolicySlices:
@@ -80,20 +114,6 @@ class PolicySlices:
         numbers = self._index.candidates(principal, action, resource)
         found = self._slices.get(numbers)
         if found is None:
-            found = _make_slice([self._rules[number] for number in numbers])
+            found = PolicySlice([self._rules[number] for number in numbers])
             self._slices.put(numbers, found)
         return found
-
-
-def _make_slice(rules: Sequence[Rule]) -> PolicySlice:
-    shadow = [rule for rule in rules if rule.policy.shadow]
-    permits = [rule for rule in shadow if rule.policy.effect == "permit"]
-    forbids = [rule for rule in shadow if rule.policy.effect == "forbid"]
-    return PolicySlice(
-        enforced=PolicyGroup(rule for rule in rules if not rule.policy.shadow),
-        shadow_permits=PolicyGroup(permits) if permits else None,
-        shadow_forbids=PolicyGroup(forbids) if forbids else None,
-        literals=frozenset().union(*(rule.policy.literals for rule in rules)),
-        derefs=max((rule.policy.derefs for rule in rules), default=0),
-        cut=ContextCut(ContextUse.union(rule.policy.context for rule in rules)),
-    )

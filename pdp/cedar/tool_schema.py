@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdp.cedar.arguments import ToolInput
-from pdp.cedar.cedar_types import ESCAPE_KEYS, quoted, record_syntax, written_type
+from pdp.cedar.cedar_types import ESCAPE_KEYS, Record, quoted, record_syntax, written_type
 from pdp.cedar.json_places import escape_segment, is_unicode, shown
 from pdp.cedar.json_text import canonical_text
 from pdp.cedar.model import is_entity_type
@@ -176,10 +176,14 @@ def schema_text(
     if tools and not principal_types:
         raise ValueError("no entity type is named that may call tools")
     facts = _facts(context_types or {}, annotation_types or {})
-    groups = dict.fromkeys((*GROUPS, *(group for tool in tools for group in tool.groups)))
+    callers = ", ".join(principal_types)
+    filled = dict.fromkeys(group for tool in tools for group in tool.groups)
     lines = [f"entity {resource_type};"] if declare_server else []
-    lines.append(f"action {', '.join(map(quoted, groups))};")
-    lines.extend(_action(tool, principal_types, resource_type, facts) for tool in tools)
+    lines.extend(f"action {quoted(group)};" for group in filled)
+    # Cedar refuses a policy about a group that nothing can be asked of; a policy may well be there before its tools.
+    empty = [(group, (), Record()) for group in GROUPS if group not in filled and callers]
+    actions = [*empty, *((tool.action_id, tool.groups, tool.input.record_type) for tool in tools)]
+    lines.extend(_action(*action, callers, resource_type, facts) for action in actions)
     return "\n".join(lines) + "\n"
 
 
@@ -202,12 +206,18 @@ def _optional(types: Mapping[str, str]) -> list[tuple[str, bool, str]]:
 
 
 def _action(
-    tool: Tool, principal_types: Sequence[str], resource_type: str, facts: Sequence[tuple[str, bool, str]]
+    action_id: str,
+    groups: Sequence[str],
+    input_type: Record,
+    callers: str,
+    resource_type: str,
+    facts: Sequence[tuple[str, bool, str]],
 ) -> str:
-    known = [("input", True, tool.input.record_type.cedar_type()), ("undeclared", True, "Set<String>")]
+    known = [("input", True, input_type.cedar_type()), ("undeclared", True, "Set<String>")]
+    member_of = f" in [{', '.join(map(quoted, groups))}]" if groups else ""
     return (
-        f"\naction {quoted(tool.action_id)} in [{', '.join(map(quoted, tool.groups))}] appliesTo {{\n"
-        f"  principal: [{', '.join(principal_types)}],\n"
+        f"\naction {quoted(action_id)}{member_of} appliesTo {{\n"
+        f"  principal: [{callers}],\n"
         f"  resource: [{resource_type}],\n"
         f"  context: {record_syntax([*known, *facts])}\n"
         "};"

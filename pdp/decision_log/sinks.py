@@ -13,10 +13,14 @@ _FLUSH_SECONDS = 0.02
 _RETRY_SECONDS = 0.5
 
 
-class DecisionSink(Protocol):
-    """Takes finished lines, without their line ends."""
+#: A line without its end, or what makes it: putting a line together can wait for the writing thread.
+Line = str | Callable[[], str]
 
-    def write(self, line: str) -> None:
+
+class DecisionSink(Protocol):
+    """Takes lines, without their line ends."""
+
+    def write(self, line: Line) -> None:
         """Take one line; does not wait for the medium."""
 
     def close(self) -> None:
@@ -26,7 +30,7 @@ class DecisionSink(Protocol):
 class NullSink:
     """Keeps nothing: the operator asked for no decision log."""
 
-    def write(self, line: str) -> None:
+    def write(self, line: Line) -> None:
         """Forget the line."""
 
     def close(self) -> None:
@@ -44,7 +48,7 @@ class StreamSink:
         self._stream = stream
         self._capacity = capacity
         self._on_error = on_error
-        self._held: deque[str] = deque()
+        self._held: deque[Line] = deque()
         #: Text on its way: what a failed write left over goes first, so no line is torn or written twice.
         self._pending = memoryview(b"")
         self._closing = threading.Event()
@@ -53,7 +57,7 @@ class StreamSink:
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
-    def write(self, line: str) -> None:
+    def write(self, line: Line) -> None:
         """Hold the line for the writing thread."""
         if len(self._held) >= self._capacity:
             self.dropped += 1
@@ -76,7 +80,7 @@ class StreamSink:
             count = len(self._held)
             if count:
                 lines = [self._held.popleft() for _ in range(count)]
-                self._pending = memoryview("".join(f"{line}\n" for line in lines).encode())
+                self._pending = memoryview("".join(f"{_text(line)}\n" for line in lines).encode())
                 self._write_pending()
             self.failing = False
         except OSError as error:
@@ -87,3 +91,7 @@ class StreamSink:
         while self._pending:
             written = self._stream.write(self._pending)
             self._pending = self._pending[written or 0 :]
+
+
+def _text(line: Line) -> str:
+    return line if isinstance(line, str) else line()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import grpc
@@ -27,6 +28,9 @@ from pdp.errors import (
 
 #: Questions of a batch answered between two looks at the deadline.
 _BATCH_STEP = 100
+
+#: Requests up to this size are kept until their decision line is written.
+_MAX_WAITING_BYTES = 8_192
 
 
 class DecisionServicer:
@@ -110,18 +114,19 @@ class DecisionServicer:
     ) -> pb.AuthorizeResponse:
         """Record the decision, then answer with it."""
         decision_id = self._ids()
-        self._sink.write(
-            decision_line(
-                query if isinstance(query, tuple) else None,
-                answer,
-                time_ns=time.time_ns(),
-                duration_ns=time.perf_counter_ns() - started,
-                decision_id=decision_id,
-                request_id=request.request_id,
-                revision=snapshot.revision,
-                arguments=self._arguments,
-            )
+        line = partial(
+            decision_line,
+            query if isinstance(query, tuple) else None,
+            answer,
+            time_ns=time.time_ns(),
+            duration_ns=time.perf_counter_ns() - started,
+            decision_id=decision_id,
+            request_id=request.request_id,
+            revision=snapshot.revision,
+            arguments=self._arguments,
         )
+        # A line waits for its thread with the whole question, so for a large one it is made now.
+        self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
         return wire.write_authorization(answer, decision_id, snapshot.revision)
 
 
