@@ -17,6 +17,8 @@ BASELINE := protos/baseline.txtpb
 
 # How many tests run at the same time.
 JOBS ?= 2
+# Generated worlds of the long differential test.
+WORLDS ?= 10000
 # More arguments for the command that a target runs: make test ARGS="tests/unit -k uid".
 ARGS ?=
 
@@ -77,6 +79,10 @@ run: $(VENV)/.run ## Serve the quickstart bundle.
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; JOBS at a time, with ARGS.
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: differential
+differential: $(VENV)/.dev ## Compare many more generated requests with plain Cedar; WORLDS of them times 100.
+	PDP_DIFFERENTIAL_WORLDS=$(WORLDS) $(BIN)/python -m pytest -n $(JOBS) tests/property $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Run the benchmark workloads, with ARGS.

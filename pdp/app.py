@@ -122,6 +122,8 @@ def _report_reload(result: ReloadResult, status: StoreStatus) -> None:
     for reason in status.degraded:
         _log.error("degraded", reason=reason, revision=result.revision)
     snapshot = status.snapshot
+    if not (result.changed or result.problems or status.degraded):
+        _log.info("the bundle loads again", revision=result.revision)
     if result.changed and snapshot is not None:
         # A snapshot lives long and can hold millions of objects: the collector must not walk them again and again.
         gc.freeze()

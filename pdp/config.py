@@ -13,7 +13,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from pdp.errors import ConfigError
 
@@ -35,6 +45,10 @@ def _named(value: Any) -> Any:
         raise ValueError("is empty; name a path, or leave the key out")
     if "\0" in str(value):
         raise ValueError("a path holds no NUL character")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a path is UTF-8") from error
     return value
 
 
@@ -50,12 +64,12 @@ class _Section(BaseModel):
 class ServerConfig(_Section):
     """`[server]`: where and how to listen."""
 
+    #: Take connections without TLS from other machines. Whoever can connect can ask, and read every answer.
+    allow_insecure_network: bool = False
     #: `host:port`, `[v6]:port` or `unix:/path`. Port 0 picks a free one.
     listen: Annotated[tuple[str, ...], Field(min_length=1)] = ("127.0.0.1:7437",)
     #: Where AdminService is served. Empty: beside DecisionService, and only while every address is local.
     admin_listen: tuple[str, ...] = ()
-    #: Take connections without TLS from other machines. Whoever can connect can ask, and read every answer.
-    allow_insecure_network: bool = False
     #: Threads that answer calls. The work is bound to one core, so few are enough.
     threads: Annotated[int, Field(ge=1, le=256)] = 4
     #: How long calls in flight may go on after SIGTERM.
@@ -65,25 +79,15 @@ class ServerConfig(_Section):
     #: File mode of unix sockets, in octal.
     socket_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "660"
 
-    @model_validator(mode="after")
-    def _local_unless_allowed(self) -> ServerConfig:
-        addresses = (*self.listen, *self.admin_listen)
-        problems = [problem for address in addresses if (problem := self._address_problem(address))]
+    @field_validator("listen", "admin_listen")
+    @classmethod
+    def _local_unless_allowed(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # Where that switch itself is wrong, nothing is allowed.
+        everywhere = info.data.get("allow_insecure_network", False)
+        problems = [problem for address in addresses if (problem := _address_problem(address, everywhere))]
         if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
-    def _address_problem(self, address: str) -> str:
-        try:
-            host = host_of(address)
-        except ValueError as error:
-            return str(error)
-        if self.allow_insecure_network or is_local(host):
-            return ""
-        return (
-            f"`{address}` can be reached from other machines and TLS is not configured; "
-            "listen on a loopback address or a unix socket, or set `server.allow_insecure_network = true`"
-        )
+            raise ValueError("\n".join(problems))
+        return addresses
 
 
 class BundleConfig(_Section):
@@ -195,7 +199,7 @@ def load_config(
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems += [_problem(detail["loc"], detail["msg"]) for detail in error.errors()]
+        problems += [problem for detail in error.errors() for problem in _problems(detail)]
         raise ConfigError(problems) from error
     if problems:
         raise ConfigError(problems)
@@ -275,7 +279,31 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    path = ".".join(str(part) for part in location)
-    text = message.removeprefix("Value error, ")
-    return f"`{path}`: {text[:1].lower()}{text[1:]}" if path else text
+#: Mistakes in values that are no secrets, so they may be shown.
+_SHOWN = frozenset({"bool_parsing", "float_parsing", "int_parsing", "literal_error"})
+
+
+def _problems(detail: ErrorDetails) -> list[str]:
+    """What pydantic found at one place, in this project's manner; a validator of ours may have found several things."""
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return [f"`{path}` is not a configuration key"]
+    text = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "literal_error":
+        text = text.replace("'", "`")
+    place = f"`{path}` is `{detail['input']}`" if detail["type"] in _SHOWN else f"`{path}`"
+    return [f"{place}: {line[:1].lower()}{line[1:]}" for line in text.splitlines()]
+
+
+def _address_problem(address: str, everywhere: bool) -> str:
+    """What is wrong with an address to listen on, `everywhere` if it may be for other machines; empty for nothing."""
+    try:
+        host = host_of(address)
+    except ValueError as error:
+        return str(error)
+    if everywhere or is_local(host):
+        return ""
+    return (
+        f"`{address}` can be reached from other machines and TLS is not configured; "
+        "listen on a loopback address or a unix socket, or set `server.allow_insecure_network = true`"
+    )

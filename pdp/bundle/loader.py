@@ -108,7 +108,7 @@ class _Build:
         )
         links = sum(1 for rule in self._rules if rule.slots)
         counts = BundleCounts(
-            policies=len(self._rules) - links,
+            policies=sum(1 for rule in self._rules if not rule.slots and not rule.policy.shadow),
             templates=sum(1 for policy in self._policies if policy.slots),
             template_links=links,
             shadow_policies=sum(1 for rule in self._rules if rule.policy.shadow),

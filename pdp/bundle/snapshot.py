@@ -10,7 +10,7 @@ from pdp.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class BundleCounts:
-    """How much of everything a snapshot holds. `policies` counts static policies, shadow ones too."""
+    """How much of everything a snapshot holds. `policies` counts enforced static policies only."""
 
     policies: int = 0
     templates: int = 0

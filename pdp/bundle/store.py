@@ -62,6 +62,7 @@ class SnapshotStore:
         self._source: Source | None = None
         self._status = StoreStatus()
         self._copied = ""
+        self._told: tuple[object, ...] = ()
 
     def current(self) -> Snapshot:
         """The snapshot in force. Raises UnavailableError before the first one is loaded."""
@@ -90,15 +91,22 @@ class SnapshotStore:
             with self._lock:
                 self._recover(result.problems)
             result = replace(result, revision=self.current().revision)
-            self._on_reload(result, self._status)
+            self._tell(result)
         return result
 
     def reload(self) -> ReloadResult:
         """Read the source again; a good bundle replaces the snapshot, a bad one only adds to the status."""
         with self._lock:
             result = self._attempt()
-        self._on_reload(result, self._status)
+        self._tell(result)
         return result
+
+    def _tell(self, result: ReloadResult) -> None:
+        """Report what is new: looking again every few seconds must not repeat the same complaint."""
+        news = (result.revision, result.problems, self._status.degraded)
+        if news != self._told:
+            self._told = news
+            self._on_reload(result, self._status)
 
     def _attempt(self) -> ReloadResult:
         now = datetime.now(UTC)

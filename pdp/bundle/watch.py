@@ -194,7 +194,7 @@ def _entries(path: Path) -> Iterator[tuple[object, ...]]:
     for directory, subdirectories, files in os.walk(os.path.realpath(path)):
         for name in (*subdirectories, *files):
             entry = f"{directory}/{name}"
-            with suppress(FileNotFoundError):  # gone since it was listed
+            with suppress(OSError):  # gone since it was listed, or in a directory that is closed to us
                 status = os.lstat(entry)
                 yield (entry, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -12,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from pdp import __version__
 from pdp._gen.pdp.v1 import admin_service_pb2 as pb
-from pdp.bundle.store import SnapshotStore
+from pdp.bundle.snapshot import Snapshot
+from pdp.bundle.store import SnapshotStore, StoreStatus
 from pdp.errors import NotImplementedYetError, Problem
 
 _SEVERITIES = {"error": pb.SEVERITY_ERROR, "warning": pb.SEVERITY_WARNING}
@@ -30,31 +32,18 @@ class AdminServicer:
         """What is served, since when, and what is wrong."""
         status = self._store.status
         reasons = [*status.degraded, *self._degraded()]
-        snapshot = status.snapshot
-        state = pb.SERVICE_STATE_DEGRADED if reasons else pb.SERVICE_STATE_SERVING
-        if snapshot is None:
-            state = pb.SERVICE_STATE_NOT_READY
-        revision = snapshot.revision if snapshot else ""
-        started_at = _timestamp(self._started_at)
-        response = pb.GetStatusResponse(
-            state=state,
-            revision=revision,
-            loaded_at=_timestamp(status.loaded_at),
-            degraded_reasons=reasons,
-            problems=write_problems(status.problems),
-            last_reload_attempt=_timestamp(status.attempted_at),
-            workers=[pb.Worker(pid=os.getpid(), revision=revision, state=state, started_at=started_at)],
-            version=__version__,
-            started_at=started_at,
-        )
-        if snapshot is not None:
-            response.bundle_name = snapshot.name
-            response.source = snapshot.origin
-            counts = snapshot.counts
-            response.counts.CopyFrom(
-                pb.BundleCounts(**{name: getattr(counts, name) for name in counts.__dataclass_fields__})
-            )
+        state = _state(status.snapshot, reasons)
+        response = _described(status.snapshot)
+        response.MergeFrom(_loading(status))
+        response.state = state
+        response.degraded_reasons.extend(reasons)
+        response.workers.append(self._worker(response.revision, state))
+        response.version = __version__
+        response.started_at.FromDatetime(self._started_at)
         return response
+
+    def _worker(self, revision: str, state: pb.ServiceState.ValueType) -> pb.Worker:
+        return pb.Worker(pid=os.getpid(), revision=revision, state=state, started_at=_timestamp(self._started_at))
 
     def Reload(self, request: pb.ReloadRequest, context: grpc.ServicerContext) -> pb.ReloadResponse:
         """Read the bundle again now; a bad one is an answer with problems."""
@@ -86,6 +75,33 @@ class AdminServicer:
     ) -> Iterator[pb.WatchRevisionsResponse]:
         """Not answered by this version."""
         _not_implemented("WatchRevisions")
+
+
+def _state(snapshot: Snapshot | None, reasons: list[str]) -> pb.ServiceState.ValueType:
+    if snapshot is None:
+        return pb.SERVICE_STATE_NOT_READY
+    return pb.SERVICE_STATE_DEGRADED if reasons else pb.SERVICE_STATE_SERVING
+
+
+def _described(snapshot: Snapshot | None) -> pb.GetStatusResponse:
+    """What there is to say about the bundle in force."""
+    if snapshot is None:
+        return pb.GetStatusResponse()
+    return pb.GetStatusResponse(
+        revision=snapshot.revision,
+        bundle_name=snapshot.name,
+        source=snapshot.origin,
+        counts=pb.BundleCounts(**dataclasses.asdict(snapshot.counts)),
+    )
+
+
+def _loading(status: StoreStatus) -> pb.GetStatusResponse:
+    """What there is to say about loading it."""
+    return pb.GetStatusResponse(
+        loaded_at=_timestamp(status.loaded_at),
+        problems=write_problems(status.problems),
+        last_reload_attempt=_timestamp(status.attempted_at),
+    )
 
 
 def write_problems(problems: Iterable[Problem]) -> list[pb.BundleProblem]:

@@ -1,0 +1,34 @@
+"""Bundles that are named on the command line, loaded as the service would load them."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from pdp.app import authorize_options, source_limits
+from pdp.bundle.archive import open_source
+from pdp.bundle.loader import Loader
+from pdp.bundle.snapshot import Snapshot
+from pdp.cli.failure import CommandError
+from pdp.config import Config, load_config
+
+
+def config_path(arguments: Namespace) -> Path | None:
+    """The configuration file that `--config` or `$PDP_CONFIG` names, if any."""
+    named = arguments.config or os.environ.get("PDP_CONFIG")
+    return Path(named) if named else None
+
+
+def read_config(arguments: Namespace) -> Config:
+    """The configuration of a command that has no flags of its own for it. Raises ConfigError."""
+    return load_config(config_path(arguments), os.environ)
+
+
+def load_bundle(named: str, config: Config) -> Snapshot:
+    """The bundle at the path `named`. Raises CommandError if nothing is there, BundleError if it does not load."""
+    path = Path(named)
+    if not named or not os.path.lexists(path):
+        raise CommandError(f"there is no bundle at `{named}`")
+    source = open_source(path, source_limits(config.bundle)).read()
+    return Loader(authorize_options(config.authorize)).load(source)

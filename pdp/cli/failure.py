@@ -1,0 +1,19 @@
+"""The one error of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pdp.errors import PdpError
+
+
+class CommandError(PdpError):
+    """A command cannot do what was asked; the exit status is 2.
+
+    `message` is for people, `facts` are for programs: what `--json` says besides the message.
+    """
+
+    def __init__(self, message: str, facts: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = dict(facts or {})
