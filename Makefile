@@ -125,12 +125,14 @@ check-paths: ## Check that no file names a path of the machine it was written on
 # --- protos ------------------------------------------------------------------------------------------------------
 
 .PHONY: gen
-gen: $(TOOLS)/.installed ## Generate pdp/_gen from the protos.
+gen: $(TOOLS)/.installed $(VENV)/.run ## Generate pdp/_gen from the protos, and pages of docs/reference from the code.
 	$(TOOLS)/bin/python tools/gen.py
+	$(BIN)/python tools/gen_docs.py
 
 .PHONY: gen-check
-gen-check: $(TOOLS)/.installed ## Check that pdp/_gen is what the protos say, and loads on the oldest runtime.
+gen-check: $(TOOLS)/.installed $(VENV)/.run ## Check that what was generated is up to date, and loads on the oldest runtime.
 	$(TOOLS)/bin/python tools/gen.py --check
+	$(BIN)/python tools/gen_docs.py --check
 
 .PHONY: proto-lint
 proto-lint: $(BUF_DIR)/node_modules/.installed ## Check style and compatibility of the protos.

@@ -117,8 +117,9 @@ def _last_good(config: BundleConfig, source: Path, environ: Mapping[str, str]) -
 def _report_reload(result: ReloadResult, status: StoreStatus) -> None:
     if status.snapshot is None:
         return  # at the start: the last good copy comes next, and this is called again, or an error with the problems
-    for problem in result.problems:
-        _log.error("bundle problem", place=str(problem))
+    for problem in (*result.problems, *(status.snapshot.warnings if result.changed else ())):
+        tell = _log.error if problem.severity == "error" else _log.warning
+        tell("bundle problem", place=str(problem))
     for reason in status.degraded:
         _log.error("degraded", reason=reason, revision=result.revision)
     snapshot = status.snapshot
@@ -146,7 +147,9 @@ def _sink(config: DecisionLogConfig) -> DecisionSink:
         else:
             descriptor = os.dup(sys.stdout.fileno())
     except OSError as error:
-        raise ConfigError([f"the decision log cannot be opened: {error}"]) from error
+        place = f"`{config.path}`" if config.sink == "file" else "standard output"
+        cause = (error.strerror or str(error)).lower()
+        raise ConfigError([f"the decision log cannot be written to {place}: {cause}"]) from error
     stream = os.fdopen(descriptor, "wb", buffering=0)
     return StreamSink(stream, config.buffer_lines, lambda error: _log.error("decision log", failed=str(error)))
 

@@ -120,9 +120,9 @@ class AuthorizeConfig(_Section):
     on_forbid_error: Literal["deny", "skip"] = "deny"
     #: Answers kept; 0 evaluates every question.
     decision_cache: Annotated[int, Field(ge=0)] = 10_000
-    #: Sets of policies kept, one for each scope that was asked about.
-    slice_cache: _Positive = 8_192
-    #: Sets of entities kept, one for each principal, action and resource that was asked about.
+    #: Policies held in parsed slices, some kilobytes each.
+    slice_cache: _Positive = 100_000
+    #: Combinations of subject, tool and server whose policies and entities are at hand.
     shape_cache: _Positive = 32_768
 
 

@@ -130,7 +130,8 @@ async def fetch(server: StdioServerParameters, timeout_seconds: float) -> list[P
 
 def record(recording: Recording) -> dict[str, Any]:
     """Write the listing to the recording's output and return it. Raises what `fetch` and `render` raise."""
-    with tempfile.TemporaryDirectory() as home:
+    # A process that the server left behind may still be writing there; that is no reason to lose the listing.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         server = StdioServerParameters(
             command=recording.command[0],
             args=list(recording.command[1:]),
@@ -138,7 +139,7 @@ def record(recording: Recording) -> dict[str, Any]:
             cwd=home,
         )
         listing = merge(anyio.run(partial(fetch, server, recording.timeout_seconds)))
-        recording.output.write_text(render(listing, [home, *recording.made_up]), "utf-8")
+    recording.output.write_text(render(listing, [home, *recording.made_up]), "utf-8")
     return listing
 
 
@@ -154,7 +155,9 @@ def describe(error: BaseException, recording: Recording) -> str:
         case MCPError():
             return f"the server answered: {error.error.message}"
         case ValidationError():
-            return f"the server's answer is no `tools/list` result: {error}"
+            first = error.errors()[0]
+            where = ".".join(str(step) for step in first["loc"])
+            return f"the server's answer is no `tools/list` result: `{where}`: {first['msg'].lower()}"
         case _:
             return str(error)
 

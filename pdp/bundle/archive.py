@@ -63,6 +63,10 @@ _HARMLESS_RECORD = re.compile(
 )
 
 
+# A source without its content, which would stay in memory: origin, warnings, digests by path.
+_Outline = tuple[str, tuple[Problem, ...], dict[str, str]]
+
+
 class BundleReader(Protocol):
     """Reads one bundle, again and again."""
 
@@ -115,8 +119,7 @@ class ArchiveReader:
         self._limits = limits
         self._pause = pause
         self._now_ns = now_ns
-        self._seen: tuple[Signature, dict[str, str]] | None = None  # of the last read: the digests by path
-        self._warnings: tuple[Problem, ...] = ()
+        self._seen: tuple[Signature, _Outline] | None = None  # of the last read
 
     @property
     def watch_paths(self) -> tuple[Path, ...]:
@@ -145,8 +148,8 @@ class ArchiveReader:
         with _open_regular(self._path) as file:
             signature = signature_of(os.fstat(file.fileno()))
             now_ns = self._now_ns()
-            if previous is not None and self._seen == (signature, _digests(previous)):
-                return make_source(str(self._path), previous.files.values(), self._warnings)
+            if previous is not None and self._seen == (signature, _outline(previous)):
+                return previous
             try:
                 source = unpack(file, signature[3], self._limits, str(self._path))
             except BundleError:
@@ -155,13 +158,13 @@ class ArchiveReader:
                 raise
             if signature_of(os.fstat(file.fileno())) != signature:
                 return None
-        self._seen = (signature, _digests(source)) if is_settled(signature, now_ns) else None
-        self._warnings = source.warnings
+        self._seen = (signature, _outline(source)) if is_settled(signature, now_ns) else None
         return source if previous is None else _sharing(source, previous)
 
 
-def _digests(source: Source) -> dict[str, str]:
-    return {path: file.digest for path, file in source.files.items()}
+def _outline(source: Source) -> _Outline:
+    digests = {path: file.digest for path, file in source.files.items()}
+    return source.origin, source.warnings, digests
 
 
 def _sharing(source: Source, previous: Source) -> Source:

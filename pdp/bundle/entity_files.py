@@ -6,14 +6,18 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import cedarpy
 
-from pdp.cedar.entities import uid_from_json
+from pdp.cedar.entities import check_escapes, uid_from_json
 from pdp.cedar.model import EntityUid, is_action_type
 from pdp.cedar.syntax import LineIndex
 from pdp.errors import Problem
+
+#: Attributes of a refused entity that are tried one by one for the one at fault.
+_MAX_TRIALS = 200
 
 #: Entities handed to Cedar at once; printing them back keeps the interpreter lock, so not too many.
 _CHUNK = 500
@@ -85,7 +89,9 @@ def _scan(text: str, found: list[_Raw]) -> None:
             found.append(_Raw(text[position:end], position, *_uids(value)))
         except json.JSONDecodeError as error:
             raise _FileError(error.pos, f"not valid JSON: {error.msg.lower()}") from error
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise _FileError(position, "nests too deeply") from error
+        except ValueError as error:
             raise _FileError(position, str(error)) from error
         position = _skip_blank(text, end)
         if text.startswith(",", position):
@@ -125,6 +131,7 @@ def _uids(value: Any) -> tuple[EntityUid, tuple[EntityUid, ...]]:
     parents = value.get("parents", [])
     if not isinstance(parents, list):
         raise ValueError("`parents` must be an array")
+    check_escapes([value.get("attrs"), value.get("tags")])
     return uid_from_json(value.get("uid")), tuple(uid_from_json(parent) for parent in parents)
 
 
@@ -160,20 +167,20 @@ def _explicit_text(entity: _Raw, form: dict[str, Any] | None) -> str:
     return json.dumps({**form, "parents": [parent._asdict() for parent in entity.parents]})
 
 
-def find_entity(text: str, uid: EntityUid) -> tuple[int, int]:
-    """Line and column of the entity `uid` in an entity file; 0 and 0 where it is not there."""
+def find_entities(text: str) -> dict[EntityUid, tuple[int, int]]:
+    """Line and column of each entity in an entity file; of the first where one is there twice."""
     raw: list[_Raw] = []
     with contextlib.suppress(_FileError):
         _scan(text, raw)
-    offsets = [entity.offset for entity in raw if entity.uid == uid]
-    return LineIndex(text).position(offsets[0]) if offsets else (0, 0)
+    lines = LineIndex(text)
+    return {entity.uid: lines.position(entity.offset) for entity in reversed(raw)}
 
 
 def _refusal(entity: _Raw, schema: cedarpy.Schema | None, message: str) -> str:
     """Cedar's message with the part that is at fault, found by leaving parts out until Cedar agrees."""
     form = json.loads(entity.text)
     for part in ("parents", "tags", "attrs"):
-        for number, name in enumerate(form.get(part, ())):
+        for number, name in enumerate(islice(form.get(part, ()), _MAX_TRIALS)):
             kept = [p for i, p in enumerate(form[part]) if i != number]
             trial = {**form, part: kept if part == "parents" else {key: form[part][key] for key in kept}}
             try:

@@ -13,6 +13,7 @@ from typing import Any
 from pdp.cedar.index import Rule
 from pdp.cedar.model import EntityUid, is_entity_type, parse_uid
 from pdp.cedar.policies import Policy
+from pdp.cedar.json_places import locate_all
 from pdp.cedar.strict_json import JsonError, JsonLimits, locate, parse_value
 from pdp.errors import Problem
 
@@ -48,13 +49,21 @@ def parse_links(path: str, content: bytes) -> ParsedLinks:
     if not isinstance(document, list):
         return ParsedLinks(problems=(Problem(path, 1, 1, "a links file is a JSON array of links"),))
     links: list[Link] = []
-    problems: list[Problem] = []
+    offences: dict[int, str] = {}
     for number, item in enumerate(document):
         try:
             links.append(_link(item, number))
         except ValueError as error:
-            problems.append(Problem(path, *locate(text, f"/{number}"), str(error)))
-    return ParsedLinks(tuple(links), tuple(problems))
+            offences[number] = str(error)
+    return ParsedLinks(tuple(links), tuple(link_problems(path, text, offences)))
+
+
+def link_problems(path: str, text: str, offences: Mapping[int, str]) -> list[Problem]:
+    """The problems of a links file with content `text`, from messages by the link's place in it."""
+    if not offences:
+        return []
+    places = locate_all(text, [f"/{number}" for number in offences])
+    return [Problem(path, *places[f"/{number}"], message) for number, message in offences.items()]
 
 
 def _link(item: Any, number: int) -> Link:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.source import SourceFile
+from pdp.cedar.json_places import locate_all
 from pdp.cedar.strict_json import JsonError, JsonLimits, locate, parse_value
 from pdp.cedar.tool_schema import GROUPS, Tool, parse_manifest
 from pdp.errors import Problem
@@ -32,7 +33,8 @@ def parse_tools(file: SourceFile) -> ParsedTools:
         return ParsedTools(problems=(Problem(file.path, *locate(text, error.path), error.message),))
     server = file.path.rpartition("/")[2].removesuffix(".json")
     tools, offences = parse_manifest(server, document)
-    problems = tuple(Problem(file.path, *locate(text, pointer), message) for pointer, message in offences)
+    places = locate_all(text, [pointer for pointer, _ in offences]) if offences else {}
+    problems = tuple(Problem(file.path, *places[pointer], message) for pointer, message in offences)
     return ParsedTools(tuple(tools), problems)
 
 

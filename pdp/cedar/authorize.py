@@ -7,7 +7,7 @@ is no way around them to an answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,16 +32,16 @@ from pdp.cedar.request_entities import merge_request_entities
 from pdp.cedar.slices import PolicySlice, PolicySlices
 from pdp.errors import InvalidArgumentsError, InvalidRequestError
 
-#: Longer requests are answered but not kept: a cache of 10,000 keys of 1 MiB would not be bounded in any useful way.
-_MAX_KEY_BYTES = 8_192
+#: Longer questions are answered but not kept: a cache of 10,000 keys of 1 MiB would not be bounded in any useful way.
+_MAX_KEY_LENGTH = 8_192
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeOptions:
-    """How to decide. Sizes count entries; a `decision_cache` of 0 evaluates every question."""
+    """How to decide. Sizes count entries, `slice_cache` parsed policies; a `decision_cache` of 0 keeps no decision."""
 
     decision_cache: int = 10_000
-    slice_cache: int = 8_192
+    slice_cache: int = 100_000
     shape_cache: int = 32_768
     #: A forbid that fails to evaluate denies (Cedar alone would skip it).
     strict_policy_errors: bool = True
@@ -167,10 +167,7 @@ class Authorizer:
         return None if prepared.key is None else self._evaluations.get(prepared.key)
 
     def _keep(self, query: Query, answer: Authorization) -> None:
-        size = len(query.context) + len(query.entities)
-        if isinstance(query, ToolQuery):
-            size += len(query.arguments)
-        if size <= _MAX_KEY_BYTES:
+        if _is_small(query):
             self._answers.put(query, answer)
 
     def _evaluate(self, query: Query, prepared: _Prepared) -> Authorization:
@@ -208,7 +205,8 @@ class Authorizer:
         """Cedar refused a request that passed our own checks: never an allow, and never a fault of this service."""
         if isinstance(query, ToolQuery):
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, "the arguments cannot be represented")
-        raise InvalidRequestError(_refused_field(message), message.removeprefix("failed to build request: "))
+        message = message.removeprefix("failed to build request: ")
+        raise InvalidRequestError(_refused_field(message), message)
 
     def _prepare(self, query: Query) -> _Prepared | Authorization:
         if isinstance(query, ToolQuery):
@@ -242,7 +240,7 @@ class Authorizer:
         text = json.dumps(shape.policies.cut(full))
         key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
         request = CedarRequest(query.principal, tool.action, tool.resource, text, shape.entities, None)
-        keep = len(text) + len(query.entities) <= _MAX_KEY_BYTES
+        keep = len(text) <= _MAX_KEY_LENGTH and _is_small(query)
         try:
             fixed = shape.answer_fixed(request)
         except RefusedRequestError as error:
@@ -274,8 +272,9 @@ class Authorizer:
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._make_shape(principal, action, resource, refs, entities)
-            if len(entities) <= _MAX_KEY_BYTES:
-                self._shapes.put(key, shape)
+            if len(entities) + _length((principal, action, resource, *refs)) <= _MAX_KEY_LENGTH:
+                # A shape keeps its slice alive, so many shapes with large slices count for more.
+                self._shapes.put(key, shape, 1 + shape.policies.weight // 8)
         return shape
 
     def _make_shape(
@@ -298,15 +297,33 @@ class Authorizer:
         return _Shape(policies, store.slice(roots, policies.derefs))
 
 
+def _is_small(query: Query) -> bool:
+    """Whether a question is short enough to be kept as a key."""
+    size = len(query.principal.id) + len(query.context) + len(query.entities)
+    if isinstance(query, ToolQuery):
+        return size + len(query.arguments) + len(query.session_id) <= _MAX_KEY_LENGTH
+    return size + len(query.action.id) + len(query.resource.id) <= _MAX_KEY_LENGTH
+
+
 def _require_type(uid: EntityUid, field_name: str) -> None:
     if not is_entity_type(uid.type):
         raise InvalidRequestError(field_name, f"`{uid.type}` is not a Cedar entity type name")
 
 
+def _length(uids: Iterable[EntityUid]) -> int:
+    return sum(len(uid.type) + len(uid.id) for uid in uids)
+
+
+#: How Cedar's complaint about a part of a request begins. Whatever else it says is about the context.
+_FIELDS = {
+    "principal": "subject.entity",
+    "action": "action_on_resource.action",
+    "resource": "action_on_resource.resource",
+}
+
+
 def _refused_field(message: str) -> str:
-    if "context" in message:
-        return "context_json"
-    return "subject" if "principal" in message else "action_on_resource"
+    return _FIELDS.get(message.partition(" ")[0], "context_json")
 
 
 def _possible_references(value: Any) -> list[EntityUid]:

@@ -10,38 +10,40 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """Keeps at least the `size / 2` most recently used entries and never more than `size`.
+    """Keeps at least the most recently used half of `size` and little more than `size` in all.
 
-    Two generations stand in for an exact order of use: when the young one is full it becomes the old one, and what
-    is read from the old one moves to the young one. Safe to share between threads without a lock: each step is one
-    atomic dictionary operation, and a lost race costs a repeated computation. `size` 0 keeps nothing.
+    Entries weigh 1 unless `put` says otherwise. Two generations stand in for an exact order of use: when the young one
+    is full it becomes the old one, and what is read from the old one moves to the young one. Safe to share between
+    threads without a lock: each step is one atomic dictionary operation, and a lost race costs a repeated computation.
+    `size` 0 keeps nothing. Values are never None.
     """
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_old", "_weight", "_young")
 
     def __init__(self, size: int) -> None:
         self._half = (size + 1) // 2
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
+        self._young: dict[K, tuple[V, int]] = {}
+        self._old: dict[K, tuple[V, int]] = {}
+        self._weight = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     def get(self, key: K) -> V | None:
-        """The value under `key`, or None. None is never a value."""
-        value = self._young.get(key)
-        if value is None:
-            value = self._old.get(key)
-            if value is not None:
-                self.put(key, value)
-        return value
+        """The value under `key`, or None."""
+        entry = self._young.get(key)
+        if entry is None:
+            entry = self._old.get(key)
+            if entry is None:
+                return None
+            self.put(key, *entry)
+        return entry[0]
 
-    def put(self, key: K, value: V) -> None:
+    def put(self, key: K, value: V, weight: int = 1) -> None:
         """Keep `value` under `key`."""
         if not self._half:
             return
-        young = self._young
-        if len(young) >= self._half:
-            self._old, self._young = young, {}
-            young = self._young
-        young[key] = value
+        if self._weight >= self._half:
+            self._old, self._young, self._weight = self._young, {}, 0
+        self._young[key] = (value, weight)
+        self._weight += weight

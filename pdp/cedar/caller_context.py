@@ -10,6 +10,7 @@ import cedarpy
 
 from pdp.cedar.arguments import FactType
 from pdp.cedar.cache import BoundedCache
+from pdp.cedar.entities import check_escapes
 from pdp.cedar.strict_json import JsonError, JsonLimits, parse_object
 from pdp.errors import InvalidArgumentsError, InvalidRequestError
 
@@ -18,6 +19,8 @@ from pdp.errors import InvalidArgumentsError, InvalidRequestError
 RESERVED = frozenset({"input", "undeclared", "session_id", "interceptors"})
 
 _FIELD = "context_json"
+#: Longer contexts are not kept: a thousand of 1 MiB would be too much memory.
+_MAX_KEY_BYTES = 8_192
 _PROBE = {
     "principal": {"type": "Probe", "id": ""},
     "action": {"type": "Action", "id": ""},
@@ -45,9 +48,11 @@ class CallerContext:
         if not context:
             return {}
         try:
-            return parse_object(context, self._limits)
-        except JsonError as error:
+            document = parse_object(context, self._limits)
+            check_escapes(document)
+        except (JsonError, ValueError) as error:
             raise InvalidRequestError(_FIELD, str(error)) from error
+        return document
 
     def read(self, context: bytes) -> dict[str, Any]:
         """A tool call's context as explicit Cedar JSON. Raises InvalidRequestError."""
@@ -57,7 +62,8 @@ class CallerContext:
         if known is None:
             known = self._typed(self.parse(context))
             _require_representable(known)
-            self._known.put(context, known)
+            if len(context) <= _MAX_KEY_BYTES:
+                self._known.put(context, known)
         return known
 
     def _typed(self, document: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import cedarpy
 
 from pdp.cedar.cache import BoundedCache
+from pdp.cedar.cedar_types import ESCAPE_KEYS
 from pdp.cedar.model import EntityUid
 
 EMPTY = "[]"
@@ -37,6 +38,34 @@ def uid_from_json(value: Any) -> EntityUid:
     if isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("id"), str):
         return EntityUid(value["type"], value["id"])
     raise ValueError('an entity uid is written `{"type": "…", "id": "…"}`')
+
+
+def check_escapes(value: Any) -> None:
+    """ValueError where a key of Cedar's escapes (`__entity`, `__extn`, `__expr`) stands in anything but such an escape.
+
+    Cedar takes most of these for records and passes over what else is in an escape, so two readers would differ.
+    """
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, dict):
+            key = next(iter(ESCAPE_KEYS & current.keys()), None)
+            if key is None:
+                pending.extend(current.values())
+            elif len(current) == 1 and _is_escape(key, current[key]):
+                pending.append(current[key].get("args", current[key].get("arg")))
+            else:
+                raise ValueError(f"`{key}` is not used as Cedar's JSON defines it")
+        elif isinstance(current, list):
+            pending.extend(current)
+
+
+def _is_escape(key: str, inner: Any) -> bool:
+    if not isinstance(inner, dict):
+        return False
+    if key == "__entity":
+        return inner.keys() == {"type", "id"} and all(isinstance(part, str) for part in inner.values())
+    return key == "__extn" and inner.keys() in ({"fn", "arg"}, {"fn", "args"}) and isinstance(inner["fn"], str)
 
 
 def entity_from_json(value: Mapping[str, Any]) -> Entity:
@@ -83,7 +112,10 @@ class EntityStore:
         known = self._ancestors.get(uid)
         if known is None:
             entity = self.get(uid)
-            known = self._closure(entity) if entity is not None and entity.parents else frozenset()
+            if entity is None:
+                # Not kept: there is nothing to save, and the id may be anything a caller sent.
+                return frozenset()
+            known = self._closure(entity) if entity.parents else frozenset()
             self._ancestors.put(uid, known)
         return known
 
@@ -102,11 +134,12 @@ class EntityStore:
                     found |= above
         return frozenset(found)
 
-    def find_cycle(self, parents: Iterable[EntityUid]) -> EntityUid | None:
-        """An entity that is its own ancestor, if any. `parents` must hold every uid that is anybody's parent.
+    def find_cycles(self, parents: Iterable[EntityUid]) -> list[EntityUid]:
+        """One entity of each cycle of parents. `parents` must hold every uid that is anybody's parent.
 
         Only a parent can be on a cycle, so leaves are never looked at.
         """
+        found: dict[EntityUid, None] = {}
         done: set[EntityUid] = set()
         for start in parents:
             on_path: set[EntityUid] = set()
@@ -117,13 +150,13 @@ class EntityStore:
                     on_path.discard(uid)
                     done.add(uid)
                 elif uid in on_path:
-                    return uid
+                    found[uid] = None
                 elif uid not in done:
                     on_path.add(uid)
                     entity = self.get(uid)
                     stack.append((uid, True))
                     stack.extend((parent, False) for parent in (entity.parents if entity else ()))
-        return None
+        return list(found)
 
     def slice(self, roots: Iterable[EntityUid], derefs: int) -> cedarpy.Entities:
         """The entities that policies following at most `derefs` references from `roots` can reach.

@@ -104,8 +104,17 @@ def _answer(
         known = _authorization(enforced, strict)
         if policy_slice.all.has_shadow:
             known = _with_shadow(known, permits, forbids, strict)
-        policy_slice.answers.put((raw, fixed), known)
+        if _is_small(raw) and (fixed is None or _is_small(fixed)):
+            policy_slice.answers.put((raw, fixed), known)
     return known
+
+
+#: Errors can quote ids of any length that a caller sent; such answers are not kept.
+_MAX_KEPT = 8_192
+
+
+def _is_small(raw: RawAnswers) -> bool:
+    return all(not isinstance(answer, str) or len(answer) <= _MAX_KEPT for answer in raw)
 
 
 _NOTHING = Outcome(False, (), ())

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from pdp.cedar.syntax import LineIndex
 
 #: Characters of a path, or of user input in a message, before it is cut: a key can be as long as its document.
 _SHOWN = 200
@@ -157,12 +159,38 @@ def _string(text: str, at: int, containers: list[Container], what: str) -> tuple
     return value, match.end()
 
 
+def locate_all(text: str, json_pointers: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """What `locate` says for each of many pointers, from reading the text once."""
+    wanted = {pointer: _segments(pointer) for pointer in json_pointers}
+    ways = {tuple(segments[:end]) for segments in wanted.values() for end in range(len(segments) + 1)}
+    offsets: dict[tuple[str, ...], int] = {}
+    try:
+        for containers, at in walk(text):
+            way = tuple(segments_of(containers))
+            if way in ways:
+                offsets.setdefault(way, at)
+    except JsonPlaceError:
+        pass  # the text is refused elsewhere; what was found before stands
+    lines = LineIndex(text)
+    places = {}
+    for pointer, segments in wanted.items():
+        found = next(
+            (offsets[way] for end in range(len(segments), -1, -1) if (way := tuple(segments[:end])) in offsets), 0
+        )
+        places[pointer] = lines.position(found)
+    return places
+
+
+def _segments(json_pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in json_pointer.split("/")[1:]]
+
+
 def locate(text: str, json_pointer: str) -> tuple[int, int]:
     """Line and column, counted from 1, of the value that `json_pointer` names in JSON text.
 
     Where there is no such value, or the text is not JSON up to there: the place of the innermost value around it.
     """
-    wanted = [part.replace("~1", "/").replace("~0", "~") for part in json_pointer.split("/")[1:]]
+    wanted = _segments(json_pointer)
     best, found = -1, 0
     try:
         for containers, at in walk(text):

@@ -27,9 +27,17 @@ class EntityUid(NamedTuple):
         return f'{self.type}::"{escaped}"'
 
 
-@lru_cache(maxsize=1_024)
 def is_entity_type(name: str) -> bool:
-    """Whether Cedar's grammar takes `name` as an entity type name."""
+    """Whether Cedar's grammar takes `name` as an entity type name (of at most 256 characters)."""
+    return len(name) <= _MAX_TYPE_LENGTH and _is_entity_type(name)
+
+
+#: Bounds what the cache below can hold: the name may be anything a caller sent.
+_MAX_TYPE_LENGTH = 256
+
+
+@lru_cache(maxsize=1_024)
+def _is_entity_type(name: str) -> bool:
     return _ENTITY_TYPE.match(name) is not None and _RESERVED.isdisjoint(name.split("::"))
 
 

@@ -251,7 +251,8 @@ def _context_path(node: dict[str, Any]) -> tuple[str, ...] | None:
     current: Any = node
     while isinstance(current, dict) and len(current) == 1:
         access = current.get(".") or current.get("has")
-        if access is None:
+        # A record expression can have keys of these names; under them stands an expression and no attribute.
+        if access is None or "attr" not in access:
             break
         attributes.append(access["attr"])
         current = access["left"]

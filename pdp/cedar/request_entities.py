@@ -7,7 +7,7 @@ from typing import Any
 
 import cedarpy
 
-from pdp.cedar.entities import Entity, EntityStore, entity_from_json, uid_from_json
+from pdp.cedar.entities import Entity, EntityStore, check_escapes, entity_from_json, uid_from_json
 from pdp.cedar.model import EntityUid, is_action_type
 from pdp.cedar.strict_json import JsonError, JsonLimits, parse_value
 from pdp.errors import InvalidRequestError
@@ -34,8 +34,7 @@ def merge_request_entities(base: EntityStore, text: bytes, schema: cedarpy.Schem
         texts.setdefault(uid.type, {})[uid.id] = json.dumps(form)
     merged = EntityStore(texts, base)
     parents = {uid_from_json(parent) for form in given for parent in form.get("parents", ())}
-    cycle = merged.find_cycle(parents)
-    if cycle is not None:
+    for cycle in merged.find_cycles(parents):
         raise InvalidRequestError(_FIELD, f"`{cycle}` is its own ancestor")
     return merged
 
@@ -61,6 +60,10 @@ def _given(text: bytes) -> list[dict[str, Any]]:
             raise InvalidRequestError(_FIELD, f"`{uid}`: `parents` must be an array")
         for parent in parents:
             _uid(parent)
+        try:
+            check_escapes([form.get("attrs"), form.get("tags")])
+        except ValueError as error:
+            raise InvalidRequestError(_FIELD, f"`{uid}`: {error}") from error
     return document
 
 
@@ -74,12 +77,12 @@ def _uid(value: Any) -> EntityUid:
 def _checked(given: list[dict[str, Any]], text: bytes, schema: cedarpy.Schema | None) -> list[dict[str, Any]]:
     """The entities in Cedar's explicit form, as Cedar read them and, with a schema, found them to conform."""
     try:
-        parsed = cedarpy.Entities.from_json_str(text.decode(), schema)
+        parsed = json.loads(str(cedarpy.Entities.from_json_str(text.decode(), schema)))
     except ValueError as error:
         raise InvalidRequestError(_FIELD, str(error)) from error
     # Cedar prints all ancestors that it knows as parents; direct ones are as they were sent.
     parents = {uid_from_json(form["uid"]): form.get("parents", []) for form in given}
-    explicit = [(uid_from_json(form["uid"]), form) for form in json.loads(str(parsed))]
+    explicit = [(uid_from_json(form["uid"]), form) for form in parsed]
     return [{**form, "parents": parents[uid]} for uid, form in explicit if uid in parents]
 
 
@@ -88,10 +91,10 @@ def _comparable(entity: Entity) -> tuple[Any, ...]:
     return entity.uid, _normal(entity.attrs), _normal(entity.tags), frozenset(entity.parents)
 
 
-def _normal(value: Any) -> Any:
-    """JSON in which the order of Cedar sets does not matter."""
+def _normal(value: Any) -> str:
+    """JSON text in which neither order nor repetition in Cedar sets matters; `true` and `1` stay apart."""
     if isinstance(value, dict):
-        return {name: _normal(inner) for name, inner in value.items()}
+        return f"{{{','.join(f'{json.dumps(name)}:{_normal(value[name])}' for name in sorted(value))}}}"
     if isinstance(value, list):
-        return sorted((_normal(inner) for inner in value), key=lambda inner: json.dumps(inner, sort_keys=True))
-    return value
+        return f"[{','.join(sorted({_normal(inner) for inner in value}))}]"
+    return json.dumps(value)

@@ -78,6 +78,11 @@ class PolicySlice:
         self.cut = ContextCut(ContextUse.union(rule.policy.context for rule in rules))
         self.answers: BoundedCache[Hashable, Authorization] = BoundedCache(_ANSWERS)
 
+    @property
+    def weight(self) -> int:
+        """How many policies are held parsed: what a slice costs to keep."""
+        return len(self._rules) + 1
+
     @cached_property
     def fixed(self) -> PolicyGroups:
         """The candidates that never look at the context: for one shape they always say the same."""
@@ -97,7 +102,7 @@ def _groups(rules: Sequence[Rule]) -> PolicyGroups:
 
 
 class PolicySlices:
-    """Slices by candidate set, kept in a bounded cache. Safe to share between threads."""
+    """Slices by candidate set, kept in a bounded cache (`size` counts policies). Safe to share between threads."""
 
     def __init__(self, rules: Sequence[Rule], size: int) -> None:
         self._rules = rules
@@ -115,5 +120,5 @@ class PolicySlices:
         found = self._slices.get(numbers)
         if found is None:
             found = PolicySlice([self._rules[number] for number in numbers])
-            self._slices.put(numbers, found)
+            self._slices.put(numbers, found, found.weight)
         return found

@@ -43,11 +43,20 @@ def run(arguments: Namespace) -> int:
             signals.begin()
             _announce(running, config, log_format)
             while (arrived := signals.wait()) is signal.SIGHUP:
-                result = running.reload()
-                _log.info("reloaded", revision=result.revision, changed=result.changed)
+                _reload(running)
             _log.info("stopping", signal=arrived.name, drain_seconds=config.server.drain_seconds)
         _log.info("stopped")
     return 0
+
+
+def _reload(running: app.App) -> None:
+    """Read the bundle again. What goes wrong is told, and changes nothing of what is served."""
+    try:
+        result = running.reload()
+    except Exception as error:  # noqa: BLE001 - a bug in loading must not stop a service that still has a bundle
+        _log.error("reload failed", exc_info=error)
+    else:
+        _log.info("reloaded", revision=result.revision, changed=result.changed, problems=len(result.problems))
 
 
 def _flags(arguments: Namespace) -> dict[str, Any]:

@@ -71,8 +71,20 @@ def _question(query: Query, policy: ArgumentsPolicy) -> str:
     return text
 
 
-@lru_cache(maxsize=16_384)
 def _uid(uid: EntityUid) -> str:
+    return _short_uid(uid) if len(uid.type) + len(uid.id) <= _MAX_KEPT else _written_uid(uid)
+
+
+#: Longer uids are written anew each time, so that what is kept stays small.
+_MAX_KEPT = 256
+
+
+@lru_cache(maxsize=16_384)
+def _short_uid(uid: EntityUid) -> str:
+    return _written_uid(uid)
+
+
+def _written_uid(uid: EntityUid) -> str:
     return f'{{"type":{quoted(uid.type)},"id":{quoted(uid.id)}}}'
 
 

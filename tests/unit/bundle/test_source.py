@@ -275,15 +275,25 @@ def test_a_removed_file_is_gone_from_the_next_source(tmp_path: Path) -> None:
 # Reading while something changes
 
 
-def test_a_change_while_reading_never_mixes_two_states(tmp_path: Path) -> None:
-    """Files that change together after the first of them was opened are both read as they are afterwards."""
+@pytest.mark.parametrize("earlier_reads", [0, 1])
+def test_a_change_while_reading_never_mixes_two_states(tmp_path: Path, earlier_reads: int) -> None:
+    """Files that change together while the first or the second of them is read are both read as they are then."""
     write(tmp_path, policies__a_dot_cedar="old", policies__b_dot_cedar="old")
 
     def change() -> None:
-        write(tmp_path, policies__a_dot_cedar="newer", policies__b_dot_cedar="newer")
+        write(tmp_path, policies__a_dot_cedar="new", policies__b_dot_cedar="new")
 
-    reader = DirectoryReader(tmp_path, LIMITS, pause=lambda _: None, read_bytes=Reads(change))
-    assert set(contents(reader.read()).values()) == {"newer"}
+    reads = Reads(*[lambda: None] * earlier_reads, change)
+    reader = DirectoryReader(tmp_path, LIMITS, pause=lambda _: None, read_bytes=reads)
+    assert set(contents(reader.read()).values()) == {"new"}
+
+
+def test_a_file_of_which_only_a_part_can_be_read_does_not_load(tmp_path: Path) -> None:
+    """Where the file system hands out less than it says there is, no truncated policy is loaded."""
+    put(tmp_path, "policies/a.cedar", "forbid(principal, action, resource);")
+    reader = DirectoryReader(tmp_path, LIMITS, pause=lambda _: None, read_bytes=lambda fd, _: os.read(fd, 10))
+    with pytest.raises(BundleError):
+        reader.read()
 
 
 def test_a_file_that_vanishes_while_reading_is_looked_for_again(tmp_path: Path) -> None:

@@ -16,9 +16,14 @@ _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
 
 
-def _type_of(schema: Any, required: bool = False, **document: Any) -> str:
+def _type_of(schema: Any, document: dict[str, Any] | None = None, *, required: bool = False) -> str:
     """The type of a property `x` with this schema, with its `?` where it is optional."""
-    root = {"type": "object", "properties": {"x": schema}, **({"required": ["x"]} if required else {}), **document}
+    root = {
+        "type": "object",
+        "properties": {"x": schema},
+        **({"required": ["x"]} if required else {}),
+        **(document or {}),
+    }
     return from_json_schema(root).cedar_type().removeprefix("{ x").removesuffix(" }")
 
 
@@ -148,11 +153,11 @@ def test_references_are_followed() -> None:
         "$defs": {"a/b": _STRING, "c": {"$ref": "#/$defs/a~1b"}, "d": {"anyOf": [_STRING, {"type": "null"}]}},
         "definitions": {"e": [_INTEGER]},
     }
-    assert _type_of({"$ref": "#/$defs/a~1b"}, **document) == "?: String"
-    assert _type_of({"$ref": "#/%24defs/c", "description": "text"}, **document) == "?: String"
-    assert _type_of({"$ref": "#/definitions/e/0"}, **document) == "?: Long"
-    assert _type_of({"$ref": "#/$defs/d"}, required=True, **document) == "?: String"
-    assert _type_of({"$ref": "#/$defs/d", "type": "string"}, required=True, **document) == ": String"
+    assert _type_of({"$ref": "#/$defs/a~1b"}, document) == "?: String"
+    assert _type_of({"$ref": "#/%24defs/c", "description": "text"}, document) == "?: String"
+    assert _type_of({"$ref": "#/definitions/e/0"}, document) == "?: Long"
+    assert _type_of({"$ref": "#/$defs/d"}, document, required=True) == "?: String"
+    assert _type_of({"$ref": "#/$defs/d", "type": "string"}, document, required=True) == ": String"
 
 
 def test_recursion_ends_in_the_untyped_form() -> None:
@@ -161,10 +166,10 @@ def test_recursion_ends_in_the_untyped_form() -> None:
         name=_STRING, next={"$ref": "#/$defs/node"}, all={"type": "array", "items": {"$ref": "#/$defs/node"}}
     )
     expected = f"?: {{ name?: String, next?: {_ANY}, all?: Set<String> }}"
-    assert _type_of({"$ref": "#/$defs/node"}, **{"$defs": {"node": node}}) == expected
+    assert _type_of({"$ref": "#/$defs/node"}, {"$defs": {"node": node}}) == expected
     assert _type_of({"$ref": "#"}) == f"?: {_ANY}"
     loop = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}
-    assert _type_of({"$ref": "#/$defs/a"}, **loop) == f"?: {_ANY}"
+    assert _type_of({"$ref": "#/$defs/a"}, loop) == f"?: {_ANY}"
 
 
 def test_all_of_is_merged() -> None:

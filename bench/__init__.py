@@ -1,0 +1,1 @@
+"""Benchmarks: pinned workloads, run against this service and its peers; `bench/README.md` tells how to read them."""

@@ -1,0 +1,151 @@
+"""`python -m bench.service CONFIG`: the service as a process of its own, with its core open to measurement.
+
+CONFIG is the service's configuration as JSON, nested like its file. The process answers on stdout in JSON lines: first
+what it costs to load, then one line for each command that comes in on stdin. It stops when stdin ends, so it cannot
+outlive whoever started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import grpc
+
+from bench.bundle_files import agent_name
+from bench.workloads import TOOLS, Request, Sizes, World, server_name
+from pdp._gen.pdp.v1 import decision_service_pb2
+from pdp.app import App, running
+from pdp.bundle.store import SnapshotStore
+from pdp.cedar.model import EntityUid, ToolQuery
+from pdp.config import Config, load_config
+from pdp.decision_log.sinks import StreamSink
+from pdp.servicers.decision import DecisionServicer
+from pdp.servicers.ids import decision_ids
+
+
+class _Caller:
+    """A call without a deadline, as far as the handlers look at it."""
+
+    def is_active(self) -> bool:
+        return True
+
+    def time_remaining(self) -> None:
+        return None
+
+
+class Measured:
+    """The commands: each takes the command's JSON object and returns the answer's."""
+
+    def __init__(self, app: App, config: Config) -> None:
+        self._app = app
+        self._config = config
+        self._world: World | None = None
+        self._pairs: set[tuple[int, int, int]] = set()
+
+    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Do what `command["do"]` names."""
+        return {"authorize": self._authorize, "batch": self._batch, "memory": self._memory}[command["do"]](command)
+
+    def _requests(self, command: dict[str, Any]) -> tuple[World, list[Request]]:
+        sizes = Sizes(**command["sizes"])
+        if self._world is None or self._world.sizes != sizes:
+            self._world = World(sizes)
+        return self._world, self._world.requests(command["pattern"], command["seed"], command["count"])
+
+    def _authorize(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Ask the core one question after the other; times in µs. `repeated` is the share of known shapes."""
+        _, requests = self._requests(command)
+        authorizer = self._app.store.current().authorizer
+        queries = [_query(request) for request in requests]
+        times: list[int] = []
+        answers: list[str] = []
+        for query in queries:
+            started = time.perf_counter_ns()
+            answer = authorizer.authorize(query)
+            times.append(time.perf_counter_ns() - started)
+            answers.append(answer.denial.code.value if answer.denial else "")
+        wrong = sum(answer != request.answer for answer, request in zip(answers, requests, strict=True))
+        cuts = statistics.quantiles(times, n=100)
+        return {"p50": cuts[49] / 1000, "p99": cuts[98] / 1000, "wrong": wrong, "repeated": self._repeated(requests)}
+
+    def _repeated(self, requests: list[Request]) -> float:
+        pairs = [(request.agent, *request.tool) for request in requests]
+        known = sum(pair in self._pairs for pair in pairs)
+        self._pairs.update(pairs)
+        return known / len(pairs)
+
+    def _batch(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Call the handler of AuthorizeBatch as the server would, without the wire; µs for the whole batch."""
+        data = Path(command["request"]).read_bytes()
+        with _handler(self._app.store, self._config, Path(command["log"])) as handler:
+            started = time.perf_counter_ns()
+            request = decision_service_pb2.AuthorizeBatchRequest.FromString(data)
+            parsed = time.perf_counter_ns()
+            response = handler.AuthorizeBatch(request, cast(grpc.ServicerContext, _Caller()))
+            handled = time.perf_counter_ns()
+            response.SerializeToString()
+            written = time.perf_counter_ns()
+        return {"handler": (handled - parsed) / 1000, "messages": (parsed - started + written - handled) / 1000}
+
+    def _memory(self, command: dict[str, Any]) -> dict[str, Any]:
+        return {"rss_mib": rss_mib()}
+
+
+@contextmanager
+def _handler(store: SnapshotStore, config: Config, log: Path) -> Iterator[DecisionServicer]:
+    with log.open("ab", buffering=0) as stream:
+        sink = StreamSink(stream, config.decision_log.buffer_lines, lambda error: None)
+        try:
+            yield DecisionServicer(store, sink, decision_ids(), config.decision_log, config.limits)
+        finally:
+            sink.close()
+
+
+def _query(request: Request) -> ToolQuery:
+    tool = request.tool
+    return ToolQuery(
+        EntityUid("Agent", agent_name(request.agent)), server_name(tool.server), TOOLS[tool.number], request.arguments
+    )
+
+
+def rss_mib() -> float:
+    """How much memory of this process is resident, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _answers_stream() -> TextIO:
+    """Stdout for answers alone: whatever else prints goes to stderr."""
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return stream
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    out = _answers_stream()
+    config = load_config(None, {}, json.loads(sys.argv[1]))
+    before, started = rss_mib(), time.perf_counter()
+    with running(config, {}) as app:
+        ready = {
+            "address": app.addresses[0],
+            "load_seconds": time.perf_counter() - started,
+            "rss_mib": rss_mib(),
+            "rss_before_mib": before,
+        }
+        out.write(json.dumps(ready) + "\n")
+        measured = Measured(app, config)
+        for line in sys.stdin:
+            out.write(json.dumps(measured.answer(json.loads(line))) + "\n")
+
+
+if __name__ == "__main__":
+    main()
