@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import grpc
@@ -21,6 +21,7 @@ _BATCH = 1_000
 _SIZES = Sizes(1_000, 1_000)
 _TARGET = Target("most", 30.0)
 _REPEATS = 5
+_UNIT = "µs/question"
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class _Kind:
     name: str
     batches: Sequence[Sequence[Request]]
     wire: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     handler: list[float] = field(default_factory=list)
     messages: list[float] = field(default_factory=list)
 
@@ -39,6 +41,7 @@ def batch_rows(run: Run) -> list[Section]:
     work = run.directory("batch")
     world = World(_SIZES)
     write_bundle(world, work / "bundle")
+    cedar: list[float] = []
     count = (run.rounds + 1) * _REPEATS
     kinds = [
         _Kind("one agent, one tool", [_one_tool(world, number) for number in range(count)]),
@@ -54,11 +57,15 @@ def batch_rows(run: Run) -> list[Section]:
             run.say(f"batch: round {number} of {run.rounds}")
             for kind in kinds:
                 _round(stub, service, kind, number, work)
+            cedar.append(service.ask(do="cedar", sizes=asdict(_SIZES), count=_BATCH, seed=number)["us"])
     for kind in kinds:
-        del kind.wire[0], kind.handler[0], kind.messages[0]  # the first round warmed up
+        del kind.wire[0], kind.cpu[0], kind.handler[0], kind.messages[0]  # the first round warmed up
+    del cedar[0]
+    detail = "the same five policies, entities and contexts, made beforehand"
+    floor = Row("cedarpy alone: one agent, one tool", _UNIT, cedar, detail=detail)
     title = f"AuthorizeBatch of {_BATCH:,} distinct questions (1,000 policies, no decision cache, decisions logged)"
     notes = ["each question has arguments of its own; every answer of every batch was the right one"]
-    return [Section(title, [row for kind in kinds for row in _rows(kind)], notes)]
+    return [Section(title, [floor, *(row for kind in kinds for row in _rows(kind, cedar))], notes)]
 
 
 def _one_tool(world: World, seed: int) -> list[Request]:
@@ -70,18 +77,20 @@ def _one_tool(world: World, seed: int) -> list[Request]:
 def _round(
     stub: decision_service_pb2_grpc.DecisionServiceStub, service: Service, kind: _Kind, number: int, work: Path
 ) -> None:
-    wire, handler, messages = [], [], []
+    wire, cpu, handler, messages = [], [], [], []
     for requests in kind.batches[number * _REPEATS : (number + 1) * _REPEATS]:
         message = batch_request(requests)
+        before = service.ask(do="cpu")["us"]
         started = time.perf_counter()
         response = stub.AuthorizeBatch(message)
         wire.append((time.perf_counter() - started) * 1e6)
+        cpu.append(service.ask(do="cpu")["us"] - before)
         _check(requests, response)
         (work / "request").write_bytes(message.SerializeToString())
         inside = service.ask(do="batch", request=str(work / "request"), log=str(work / "handler.log"))
         handler.append(inside["handler"])
         messages.append(inside["messages"])
-    for rounds, times in ((kind.wire, wire), (kind.handler, handler), (kind.messages, messages)):
+    for rounds, times in ((kind.wire, wire), (kind.cpu, cpu), (kind.handler, handler), (kind.messages, messages)):
         rounds.append(sorted(times)[_REPEATS // 2] / _BATCH)
 
 
@@ -93,10 +102,11 @@ def _check(requests: Sequence[Request], response: decision_service_pb2.Authorize
             raise BenchError(f"batch: `{answer}` instead of `{request.answer}`")
 
 
-def _rows(kind: _Kind) -> list[Row]:
-    unit = "µs/question"
+def _rows(kind: _Kind, cedar: Sequence[float]) -> list[Row]:
+    floor = "cedarpy alone"
     return [
-        Row(f"{kind.name}: over gRPC", unit, kind.wire, target=_TARGET, detail="seen by the client"),
-        Row(f"{kind.name}: handler alone", unit, kind.handler, "over gRPC", kind.wire, detail="in process"),
-        Row(f"{kind.name}: reading and writing messages", unit, kind.messages, "over gRPC", kind.wire),
+        Row(f"{kind.name}: over gRPC", _UNIT, kind.wire, target=_TARGET, detail="seen by the client"),
+        Row(f"{kind.name}: CPU time of the server", _UNIT, kind.cpu, floor, cedar, detail="for the same calls"),
+        Row(f"{kind.name}: handler alone", _UNIT, kind.handler, floor, cedar, detail="in the server's process"),
+        Row(f"{kind.name}: reading and writing messages", _UNIT, kind.messages, floor, cedar),
     ]

@@ -28,7 +28,7 @@ from bench.bundle_files import agent_name
 from bench.processes import ROOT, BenchError, Cores, foreign_service, free_port, output_of
 from bench.workloads import LOWEST_ISSUE, TOOLS, Request, Rule, World, server_name
 
-PATH = "/cerbos.svc.v1.CerbosService/CheckResources"
+_PATH = "/cerbos.svc.v1.CerbosService/CheckResources"
 
 _PACKAGE = ROOT / "bench" / "peers"
 _BINARY = _PACKAGE / "node_modules" / "@cerbos" / "cerbos-linux-x64" / "cerbos-linux-x64"
@@ -96,9 +96,15 @@ class Cerbos:
     """A running Cerbos. `address` is `host:port`."""
 
     address: str
+    pid: int
     channel: grpc.Channel
     request_class: type[Message]
     response_class: type[Message]
+
+    @property
+    def url(self) -> str:
+        """Where checks are asked for."""
+        return f"http://{self.address}{_PATH}"
 
     def request(self, world: World, request: Request) -> bytes:
         """The message for one request."""
@@ -116,7 +122,7 @@ class Cerbos:
 
     def allows(self, message: bytes) -> bool:
         """Its answer."""
-        data: bytes = self.channel.unary_unary(PATH, bytes, bytes)(message)
+        data: bytes = self.channel.unary_unary(_PATH, bytes, bytes)(message)
         response = json_format.MessageToDict(self.response_class.FromString(data))
         [effect] = response["results"][0]["actions"].values()
         if effect not in ("EFFECT_ALLOW", "EFFECT_DENY"):
@@ -144,7 +150,7 @@ def running_cerbos(binary: Path, policies: Path, audit_log: Path | None, cores: 
     (work / "config.json").write_text(json.dumps(config))
     command = [str(binary), "server", f"--config={work / 'config.json'}", "--log-level=warn"]
     with (
-        foreign_service(command, cores, work / "output.txt"),
+        foreign_service(command, cores, work / "output.txt") as pid,
         grpc.insecure_channel(address) as channel,
     ):
         try:
@@ -156,4 +162,4 @@ def running_cerbos(binary: Path, policies: Path, audit_log: Path | None, cores: 
             message_factory.GetMessageClass(pool.FindMessageTypeByName(f"cerbos.{name}"))
             for name in ("request.v1.CheckResourcesRequest", "response.v1.CheckResourcesResponse")
         ]
-        yield Cerbos(address, channel, *classes)
+        yield Cerbos(address, pid, channel, *classes)

@@ -48,6 +48,7 @@ class Service:
     def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
         self._process = process
         self._errors = errors
+        self.pid = process.pid
         self.ready = self._read()
 
     @property
@@ -90,14 +91,14 @@ def python_service(module: str, argument: str, cores: Cores, errors: Path) -> It
 
 
 @contextmanager
-def foreign_service(command: Sequence[str], cores: Cores, errors: Path) -> Iterator[None]:
-    """Someone else's server; what it prints goes to the file `errors`, and a signal stops it."""
+def foreign_service(command: Sequence[str], cores: Cores, errors: Path) -> Iterator[int]:
+    """Someone else's server, by its process id; what it prints goes to the file `errors`, and a signal stops it."""
     with errors.open("w") as stream:
         process = subprocess.Popen(  # noqa: S603 - commands of this program
             cores.pinned(command, cores.server), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         _wait(process)
@@ -119,6 +120,13 @@ def output_of(command: Sequence[str], cores: Cores, *, cwd: Path = ROOT) -> str:
     if done.returncode:
         raise BenchError(f"`{command[0]}` failed:\n{(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has taken until now, all its threads together."""
+    # The name of the program, in parentheses, may hold blanks; the times are the 12th and 13th field after it.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from typing import Any, TextIO, cast
 import grpc
 
 from bench.bundle_files import agent_name
+from bench.cedar_floor import cedar_alone
 from bench.workloads import TOOLS, Request, Sizes, World, server_name
 from pdp._gen.pdp.v1 import decision_service_pb2
 from pdp.app import App, running
@@ -52,7 +53,14 @@ class Measured:
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         """Do what `command["do"]` names."""
-        return {"authorize": self._authorize, "batch": self._batch, "memory": self._memory}[command["do"]](command)
+        commands = {
+            "authorize": self._authorize,
+            "batch": self._batch,
+            "cedar": self._cedar,
+            "cpu": lambda command: {"us": time.process_time_ns() / 1000},
+            "memory": lambda command: {"rss_mib": rss_mib()},
+        }
+        return commands[command["do"]](command)
 
     def _requests(self, command: dict[str, Any]) -> tuple[World, list[Request]]:
         sizes = Sizes(**command["sizes"])
@@ -95,8 +103,9 @@ class Measured:
             written = time.perf_counter_ns()
         return {"handler": (handled - parsed) / 1000, "messages": (parsed - started + written - handled) / 1000}
 
-    def _memory(self, command: dict[str, Any]) -> dict[str, Any]:
-        return {"rss_mib": rss_mib()}
+    def _cedar(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Ask cedarpy what `_batch` asks for one agent and one tool; µs for a question."""
+        return {"us": cedar_alone(World(Sizes(**command["sizes"])), command["count"], command["seed"])}
 
 
 @contextmanager

@@ -23,10 +23,21 @@ class InvalidRequestError(PdpError):
     """
 
     def __init__(self, field: str, message: str, reason: str = "INVALID_FIELD") -> None:
-        super().__init__(message)
+        self.message = _cut(message)
+        super().__init__(self.message)
         self.field = field
         self.reason = reason
-        self.message = message
+
+
+#: Messages repeat what was sent and travel in the trailers of a call, twice; clients take trailers of 8 KiB.
+_MAX_MESSAGE_BYTES = 1_000
+
+
+def _cut(message: str) -> str:
+    shown = message.encode("utf-8", "backslashreplace")
+    if len(shown) <= _MAX_MESSAGE_BYTES:
+        return shown.decode()
+    return shown[:_MAX_MESSAGE_BYTES].decode("utf-8", "ignore") + "…"
 
 
 class InvalidArgumentsError(PdpError):

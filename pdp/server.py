@@ -1,7 +1,7 @@
 """The gRPC server: services, health, reflection, listeners, drain.
 
 Synchronous, with a few threads: a decision is CPU work under the interpreter lock, and the asyncio server spends more
-of the core per call (docs/decisions/synchronous-server.md has the figures).
+of the core per call (docs/decisions/0001-the-server-is-synchronous.md has the figures).
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from pdp.config import LimitsConfig, ServerConfig
 from pdp.errors import ConfigError, InvalidRequestError
 from pdp.status import guard_stream, guard_unary
 
 _log = structlog.get_logger("pdp.server")
+
+
+#: Reflection streams answered at once. They stay open while their callers think, so they have threads of their own.
+_REFLECTION_THREADS = 2
+_PROBE_SECONDS = 1.0
 
 
 class _Malformed:
@@ -41,6 +46,17 @@ class Service:
         self.servicer = servicer
 
 
+class _Apart:
+    """A handler that grpc runs in a thread pool of its own."""
+
+    def __init__(self, handler: Callable[..., Any], pool: ThreadPoolExecutor) -> None:
+        self._handler = handler
+        self.experimental_thread_pool = pool
+
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self._handler(request, context)
+
+
 class Server:
     """One grpc server with health and, if configured, reflection. `addresses` are those really bound."""
 
@@ -51,6 +67,7 @@ class Server:
         self._names = [service.descriptor.full_name for service in services]
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._pool = ThreadPoolExecutor(server.threads, thread_name_prefix="rpc")
+        self._reflection_pool = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
         self._grpc = grpc.server(
             self._pool,
             options=_options(limits),
@@ -62,8 +79,7 @@ class Server:
             self._grpc.add_generic_rpc_handlers((generic,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if server.reflection:
-            names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._grpc)
+            self._add_reflection()
         self.set_serving(False)
         self.addresses = tuple(self._listen(address) for address in addresses)
 
@@ -81,10 +97,21 @@ class Server:
         """Say NOT_SERVING, take no new calls, let those in flight finish for as long as is configured."""
         self._health.enter_graceful_shutdown()
         self._grpc.stop(self._config.drain_seconds).wait()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._reflection_pool):
+            pool.shutdown(wait=True, cancel_futures=True)
         for address in self.addresses:
             if address.startswith("unix:"):
                 Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+    def _add_reflection(self) -> None:
+        servicer = reflection.ReflectionServicer((*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        handler = grpc.stream_stream_rpc_method_handler(
+            _Apart(servicer.ServerReflectionInfo, self._reflection_pool),
+            reflection_pb2.ServerReflectionRequest.FromString,
+            reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        handlers = {"ServerReflectionInfo": handler}
+        self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(reflection.SERVICE_NAME, handlers),))
 
     def _listen(self, address: str) -> str:
         if address.startswith("unix:"):
@@ -131,6 +158,7 @@ def _remove_stale_socket(path: Path) -> None:
         if not stat.S_ISSOCK(mode):
             raise ConfigError([f"cannot listen on `unix:{path}`: there is a file that is not a socket"])
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_PROBE_SECONDS)  # a listener that is too busy to accept is still one
             probe.connect(str(path))
     except FileNotFoundError:
         return

@@ -92,16 +92,19 @@ _responses: BoundedCache[int, tuple[Authorization, decision_service_pb2.Authoriz
 
 
 def write_authorization(
-    answer: Authorization, decision_id: str, revision: str
-) -> decision_service_pb2.AuthorizeResponse:
-    """The response for an answer. The core gives equal answers as one object, so most have been written before."""
+    answer: Authorization, decision_id: str, revision: str, response: decision_service_pb2.AuthorizeResponse
+) -> None:
+    """Write an answer into an empty `response`.
+
+    The core gives equal answers as one object, so most have been written before.
+    """
     known = _responses.get(id(answer))
     if known is None or known[0] is not answer:
         known = (answer, _response(answer))
         _responses.put(id(answer), known)
-    response = decision_service_pb2.AuthorizeResponse(decision_id=decision_id, revision=revision)
     response.MergeFrom(known[1])
-    return response
+    response.decision_id = decision_id
+    response.revision = revision
 
 
 def _response(answer: Authorization) -> decision_service_pb2.AuthorizeResponse:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from pdp.bundle.entity_files import find_entity, parse_entities
+from pdp.bundle.entity_files import find_entities, parse_entities
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest, find_key, parse_manifest
-from pdp.bundle.policy_links import Link, link_rule, parse_links
+from pdp.bundle.policy_links import link_problems, link_rule, parse_links
 from pdp.bundle.schema_file import PATH as SCHEMA
 from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate_policies
 from pdp.bundle.snapshot import BundleCounts, Snapshot
@@ -23,7 +23,6 @@ from pdp.cedar.entities import EntityStore
 from pdp.cedar.index import Rule
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import Policy, parse_policies
-from pdp.cedar.strict_json import locate
 from pdp.cedar.tool_schema import Tool
 from pdp.errors import BundleError, PdpError, Problem
 
@@ -56,16 +55,18 @@ class Loader:
     def __init__(self, options: AuthorizeOptions) -> None:
         self._options = options
         self._kept: dict[tuple[str, ...], Any] = {}
+        self._good: dict[tuple[str, ...], Any] = {}
 
     def load(self, source: Source) -> Snapshot:
         """A snapshot of `source`. Raises BundleError with everything that is wrong with it."""
         parses = _Parses(self._kept)
         build = _Build(source, parses)
         build.run()
-        # What a broken bundle parsed stays too: the next attempt changes one file of it, rarely all.
-        self._kept = parses.used
         if any(problem.severity == "error" for problem in build.problems):
+            # What a broken bundle parsed stays, beside what the last good one did: the next attempt is like either.
+            self._kept = {**self._good, **parses.used}
             raise BundleError(sorted(build.problems))
+        self._kept = self._good = parses.used
         return build.snapshot(self._options, tuple(sorted(parses.fresh)))
 
 
@@ -173,7 +174,9 @@ class _Build:
         if file is None or text is None:
             return
         # The schema depends on the tools and the manifest too; compiling it takes a second for a thousand tools.
-        others = [other.digest for path, other in self._source.files.items() if path.startswith(("tools/", MANIFEST))]
+        # A server is called what its file is called, so names count as well.
+        files = self._source.files.items()
+        others = [f"{path}={other.digest}" for path, other in files if path.startswith(("tools/", MANIFEST))]
         self._schema, problems = self._parses.get(
             file, ",".join(others), build_schema, text, self._tools, self._manifest
         )
@@ -187,7 +190,7 @@ class _Build:
             parsed = self._parses.get(file, "", parse_policies, file.path, text)
             self._policies.extend(parsed.policies)
             self.problems.extend(parsed.problems)
-            if self._schema is not None and not parsed.problems:
+            if self._schema is not None:
                 self.problems.extend(
                     self._parses.get(file, self._schema.digest, validate_policies, parsed, self._schema.schema)
                 )
@@ -205,22 +208,19 @@ class _Build:
         for file in self._files("policies/", ".links.json"):
             parsed = self._parses.get(file, "", parse_links, file.path, file.content)
             self.problems.extend(parsed.problems)
+            offences: dict[int, str] = {}
             for link in parsed.links:
                 try:
-                    rule = link_rule(link, templates)
+                    self._rules.append(link_rule(link, templates))
                 except ValueError as error:
-                    self.problems.append(_link_problem(file, link, str(error)))
-                    continue
+                    offences[link.number] = f"link `{link.link_id}`: {error}"
                 if link.link_id in taken:
-                    self.problems.append(_link_problem(file, link, f"policy id `{link.link_id}` is taken"))
+                    offences[link.number] = f"link `{link.link_id}`: policy id `{link.link_id}` is taken"
                 taken.add(link.link_id)
-                self._rules.append(rule)
+            self.problems.extend(link_problems(file.path, file.content.decode("utf-8", "replace"), offences))
 
     def _read_entities(self) -> None:
         schema = self._schema
-        # A schema that does not load would find fault with every entity; its own problem is enough.
-        if SCHEMA in self._source.files and schema is None:
-            return
         texts = _action_texts(schema, self._tools)
         parents: set[EntityUid] = set()
         for file in self._files("entities/", ".json"):
@@ -235,16 +235,14 @@ class _Build:
             self._entity_count += sum(map(len, parsed.texts.values()))
             self.problems.extend(_merge(texts, parsed.texts, file, text))
         self._entities = EntityStore(texts)
-        cycle = self._entities.find_cycle(parents)
-        if cycle is not None:
-            self.problems.append(self._entity_problem(cycle, f"`{cycle}` is its own ancestor"))
+        self.problems.extend(self._cycle_problems(self._entities.find_cycles(parents)))
 
-    def _entity_problem(self, uid: EntityUid, message: str) -> Problem:
-        for file in self._files("entities/", ".json"):
-            line, column = find_entity(file.content.decode("utf-8", "replace"), uid)
-            if line:
-                return Problem(file.path, line, column, message)
-        return Problem("entities", 0, 0, message)
+    def _cycle_problems(self, cycles: Sequence[EntityUid]) -> Iterable[Problem]:
+        for file in self._files("entities/", ".json") if cycles else ():
+            places = find_entities(file.content.decode("utf-8", "replace"))
+            for uid in cycles:
+                if uid in places:
+                    yield Problem(file.path, *places[uid], f"`{uid}` is its own ancestor")
 
     def _check_modules(self) -> None:
         file = self._source.files.get(MANIFEST)
@@ -262,11 +260,6 @@ class _Build:
 
 def _callable(tool: Tool) -> CallableTool:
     return CallableTool(EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert)
-
-
-def _link_problem(file: SourceFile, link: Link, message: str) -> Problem:
-    text = file.content.decode("utf-8", "replace")
-    return Problem(file.path, *locate(text, f"/{link.number}"), f"link `{link.link_id}`: {message}")
 
 
 def _action_texts(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[str, dict[str, str]]:
@@ -292,12 +285,10 @@ def _merge(
     texts: dict[str, dict[str, str]], added: Mapping[str, Mapping[str, str]], file: SourceFile, text: str
 ) -> list[Problem]:
     """Add one file's entities to `texts`; a problem for each that is there already."""
-    problems = []
+    again: list[EntityUid] = []
     for kind, by_id in added.items():
         known = texts.setdefault(kind, {})
-        for name in known.keys() & by_id.keys():
-            uid = EntityUid(kind, name)
-            message = f"`{uid}` is defined elsewhere too"
-            problems.append(Problem(file.path, *find_entity(text, uid), message))
+        again.extend(EntityUid(kind, name) for name in known.keys() & by_id.keys())
         known.update(by_id)
-    return problems
+    places = find_entities(text) if again else {}
+    return [Problem(file.path, *places[uid], f"`{uid}` is defined elsewhere too") for uid in again]

@@ -6,15 +6,31 @@ import re
 import tomllib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pdp.cedar.caller_context import RESERVED
+from pdp.cedar.cedar_types import ESCAPE_KEYS
 from pdp.cedar.syntax import LineIndex
 from pdp.errors import Problem
 
 PATH = "bundle.toml"
 
+
+def _fact(name: str) -> str:
+    if name in ESCAPE_KEYS:
+        raise ValueError("this name has a meaning of its own in Cedar and cannot be declared")
+    return name
+
+
+def _context_key(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError("the service fills this in for every tool call, so it cannot be declared")
+    return name
+
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-_Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_fact)]
+_ContextKey = Annotated[_Identifier, AfterValidator(_context_key)]
 _CedarType = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _ModulePath = Annotated[str, StringConstraints(pattern=r"^interceptors/[^/\\]+\.wasm$")]
@@ -55,7 +71,7 @@ class Manifest(_Section):
 
     name: Annotated[str, StringConstraints(max_length=200)] = ""
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
-    context: dict[_Identifier, _CedarType] = {}
+    context: dict[_ContextKey, _CedarType] = {}
     action_groups: dict[_Name, list[str]] = {}
     schema_: Annotated[SchemaSection, Field(alias="schema")] = SchemaSection()
     interceptor: list[InterceptorBinding] = []
@@ -65,6 +81,9 @@ def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
     """Read `bundle.toml`; an empty manifest and all problems if it is wrong."""
     try:
         text = content.decode()
+        # The parser takes a time for such keys that grows with the square of their length.
+        if (deep := _DEEP_KEY.search(text)) is not None:
+            return Manifest(), [Problem(PATH, *LineIndex(text).position(deep.start()), "nests too deeply")]
         document = tomllib.loads(text)
     except UnicodeDecodeError as error:
         return Manifest(), [Problem(PATH, 0, 0, f"not UTF-8 at byte {error.start}")]
@@ -88,6 +107,7 @@ def _duplicate_names(text: str, manifest: Manifest) -> list[Problem]:
     ]
 
 
+_DEEP_KEY = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)\Z", re.DOTALL)
 
 
@@ -104,6 +124,7 @@ def _syntax_problem(text: str, message: str) -> Problem:
 
 def _value_problem(text: str, location: tuple[int | str, ...], message: str) -> Problem:
     shown = ".".join(str(part) for part in location if part != "[key]")
+    message = message.removeprefix("Value error, ")
     return Problem(PATH, *find_key(text, location), f"`{shown}`: {message[:1].lower()}{message[1:]}")
 
 
@@ -112,7 +133,7 @@ def find_key(text: str, location: tuple[int | str, ...]) -> tuple[int, int]:
 
     Good for the tables, arrays of tables and plain keys that a manifest is made of; inline tables give their line.
     """
-    lines = text.splitlines()
+    lines = text.split("\n")
     line_number = 0
     column = 1
     path = [part for part in location if part != "[key]"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdp.cedar.index import Rule
+from pdp.cedar.json_places import locate_all
 from pdp.cedar.model import EntityUid, is_entity_type, parse_uid
 from pdp.cedar.policies import Policy
-from pdp.cedar.json_places import locate_all
 from pdp.cedar.strict_json import JsonError, JsonLimits, locate, parse_value
 from pdp.errors import Problem
 

@@ -10,6 +10,7 @@ import cedarpy
 
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest
+from pdp.cedar.model import is_entity_type
 from pdp.cedar.policies import ParsedPolicies
 from pdp.cedar.syntax import LineIndex, find_schema_excess, locate_error, tokens
 from pdp.cedar.tool_schema import Tool, schema_text
@@ -47,7 +48,7 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
     declared = declared_entity_types(written)
     principals, problems = _principal_types(declared, manifest)
     if problems:
-        return None, problems
+        return None, _syntax_problems(written) or problems
     generated = schema_text(
         tools,
         principal_types=principals,
@@ -67,6 +68,15 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
     return BundleSchema(schema, canonical, digest, actions, tuple(principals)), []
 
 
+def _syntax_problems(written: str) -> list[Problem]:
+    """What is wrong with a schema that declares no entity type: perhaps it is not a schema at all."""
+    try:
+        cedarpy.Schema.from_str(written)
+    except ValueError as error:
+        return [_schema_problem(written, len(written) + 1, str(error))]
+    return []
+
+
 def declared_entity_types(text: str) -> list[str]:
     """The entity types declared in schema text, qualified by namespace, in the order of the text."""
     found: list[str] = []
@@ -78,7 +88,8 @@ def declared_entity_types(text: str) -> list[str]:
             end = words.index("{", position) if "{" in words[position:] else position
             namespace = "".join(words[position + 1 : end]) + "::"
         elif word == "entity" and depth == bool(namespace):
-            found.extend(namespace + name for name in _declared_names(words[position + 1 :]))
+            names = [namespace + name for name in _declared_names(words[position + 1 :])]
+            found.extend(name for name in names if is_entity_type(name))
         depth += (word == "{") - (word == "}")
         if depth == 0 and word == "}":
             namespace = ""

@@ -6,7 +6,6 @@ is no way around them to an answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -115,6 +114,7 @@ class Authorizer:
         self._shapes: BoundedCache[tuple[object, ...], _Shape] = BoundedCache(options.shape_cache)
         self._answers: BoundedCache[Query, Authorization] = BoundedCache(options.decision_cache)
         self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(options.decision_cache)
+        self._keeps_decisions = options.decision_cache > 0
 
     @property
     def model(self) -> PolicyModel:
@@ -167,7 +167,7 @@ class Authorizer:
         return None if prepared.key is None else self._evaluations.get(prepared.key)
 
     def _keep(self, query: Query, answer: Authorization) -> None:
-        if _is_small(query):
+        if self._keeps_decisions and _is_small(query):
             self._answers.put(query, answer)
 
     def _evaluate(self, query: Query, prepared: _Prepared) -> Authorization:
@@ -182,18 +182,21 @@ class Authorizer:
     def _evaluate_group(
         self, queries: Sequence[Query], members: Sequence[tuple[int, _Prepared]]
     ) -> list[tuple[int, Authorization | InvalidRequestError]]:
-        requests = [prepared.request for _, prepared in members]
+        first = members[0][1]
+        # All of one shape, so requests whose contexts were cut to the same text are the same request.
+        requests = {prepared.request.context: prepared.request for _, prepared in members}
         try:
-            first = members[0][1]
-            answers = evaluate(first.policies, requests, first.fixed, strict=self._strict)
+            found = evaluate(first.policies, list(requests.values()), first.fixed, strict=self._strict)
         except RefusedRequestError:
             # One of them is at fault; asked alone, each gets its own answer.
             return [(number, self._evaluate_alone(queries[number], prepared)) for number, prepared in members]
-        for (number, prepared), answer in zip(members, answers, strict=True):
+        answers = dict(zip(requests, found, strict=True))
+        for number, prepared in members:
+            answer = answers[prepared.request.context]
             if prepared.key is not None:
                 self._evaluations.put(prepared.key, answer)
             self._keep(queries[number], answer)
-        return [(number, answer) for (number, _), answer in zip(members, answers, strict=True)]
+        return [(number, answers[prepared.request.context]) for number, prepared in members]
 
     def _evaluate_alone(self, query: Query, prepared: _Prepared) -> Authorization | InvalidRequestError:
         try:
@@ -237,16 +240,17 @@ class Authorizer:
         # 5. Only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
         refs = tuple(references(context)) if context else ()
         shape = self._shape(query.principal, tool.action, tool.resource, refs, query.entities)
-        text = json.dumps(shape.policies.cut(full))
-        key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
+        text = shape.policies.cut(full)
         request = CedarRequest(query.principal, tool.action, tool.resource, text, shape.entities, None)
-        keep = len(text) <= _MAX_KEY_LENGTH and _is_small(query)
         try:
             fixed = shape.answer_fixed(request)
         except RefusedRequestError as error:
             # Nothing of the agent's is in that request: what Cedar refuses is who asks.
             raise InvalidRequestError("subject.entity", str(error)) from error
-        return _Prepared(shape.policies, request, fixed, key if keep else None)
+        key = None
+        if self._keeps_decisions and len(text) <= _MAX_KEY_LENGTH and _is_small(query):
+            key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
+        return _Prepared(shape.policies, request, fixed, key)
 
     def _prepare_action(self, query: ActionQuery) -> _Prepared:
         _require_type(query.principal, "subject.entity.type")
@@ -301,7 +305,8 @@ def _is_small(query: Query) -> bool:
     """Whether a question is short enough to be kept as a key."""
     size = len(query.principal.id) + len(query.context) + len(query.entities)
     if isinstance(query, ToolQuery):
-        return size + len(query.arguments) + len(query.session_id) <= _MAX_KEY_LENGTH
+        names = len(query.server) + len(query.tool) + len(query.session_id)
+        return size + names + len(query.arguments) <= _MAX_KEY_LENGTH
     return size + len(query.action.id) + len(query.resource.id) <= _MAX_KEY_LENGTH
 
 

@@ -8,12 +8,16 @@ ask for it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 #: A tree of attribute names; None in place of a subtree means everything below.
 _Tree = dict[str, Any]
+#: The tree for use: name, name as JSON, and the plan below, None for everything.
+_Plan = list[tuple[str, str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class ContextUse:
 
 
 class ContextCut:
-    """Cuts contexts down to a `ContextUse`; made once per policy slice."""
+    """Cuts contexts down to a `ContextUse` and writes them as JSON; made once per policy slice."""
 
     def __init__(self, use: ContextUse) -> None:
         tree: _Tree | None = {}
@@ -49,11 +53,11 @@ class ContextCut:
             tree = _grown(tree, path, leaf={})
         for path in use.reads:
             tree = _grown(tree, path, leaf=None)
-        self._tree = tree
+        self._plan = None if tree is None else _planned(tree)
 
-    def __call__(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parts of `context` (Cedar JSON with explicit escapes) that the use can see."""
-        return context if self._tree is None else _cut(context, self._tree)
+    def __call__(self, context: Mapping[str, Any]) -> str:
+        """JSON text of the parts of `context` (Cedar JSON with explicit escapes) that the use can see."""
+        return json.dumps(context) if self._plan is None else _written(context, self._plan)
 
 
 def _grown(tree: _Tree | None, path: tuple[str, ...], leaf: _Tree | None) -> _Tree | None:
@@ -65,15 +69,22 @@ def _grown(tree: _Tree | None, path: tuple[str, ...], leaf: _Tree | None) -> _Tr
     return {**tree, head: _grown(tree.get(head, {}), path[1:], leaf)}
 
 
-def _cut(value: Mapping[str, Any], tree: _Tree) -> Mapping[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, subtree in tree.items():
+def _planned(tree: _Tree) -> _Plan:
+    return [(name, quoted(name), None if subtree is None else _planned(subtree)) for name, subtree in tree.items()]
+
+
+def _written(value: Mapping[str, Any], plan: _Plan) -> str:
+    # The encoder sets itself up anew for each call, which costs more than writing the few values that are left.
+    parts: list[str] = []
+    for name, key, subplan in plan:
         if name not in value:
             continue
         inner = value[name]
-        # Sets, entity references and extension values are leaves: what is read through them is not in the context.
-        if subtree is None or not isinstance(inner, dict) or "__entity" in inner or "__extn" in inner:
-            kept[name] = inner
+        if type(inner) is str:
+            parts.append(f"{key}:{quoted(inner)}")
+        elif type(inner) is dict and subplan is not None and "__entity" not in inner and "__extn" not in inner:
+            parts.append(f"{key}:{_written(inner, subplan)}")
         else:
-            kept[name] = _cut(inner, subtree)
-    return kept
+            # Sets, entity references and extension values are leaves: what is read through them is not in the context.
+            parts.append(f"{key}:{json.dumps(inner)}")
+    return "{" + ",".join(parts) + "}"

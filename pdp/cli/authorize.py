@@ -123,7 +123,9 @@ def _ask_bundle(
         status = status_of(error)
         assert status is not None, "an invalid request has a status"
         raise refusal(status, f"the bundle `{arguments.bundle}`") from error
-    return wire.write_authorization(decision, decision_ids()(), snapshot.revision)
+    response = decision_service_pb2.AuthorizeResponse()
+    wire.write_authorization(decision, decision_ids()(), snapshot.revision, response)
+    return response
 
 
 def _lines(response: decision_service_pb2.AuthorizeResponse) -> Iterator[str]:

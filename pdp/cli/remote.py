@@ -55,8 +55,6 @@ def ask(rpc: Callable[..., _Answer], request: Message, arguments: Namespace) -> 
         # What a stub raises is a call as well; the types of grpc do not say so.
         call: grpc.Call = error  # type: ignore[assignment]
         raise _failure(call, address, arguments.timeout) from error
-    except ValueError as error:
-        raise CommandError(f"the question cannot be sent to `{address}`: {error}") from error
 
 
 def refusal(status: status_pb2.Status, answerer: str) -> CommandError:

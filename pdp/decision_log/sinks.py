@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from typing import Protocol
 #: Lines of several calls are written together; a line waits at most this long.
 _FLUSH_SECONDS = 0.02
 _RETRY_SECONDS = 0.5
+#: How long a stream that takes nothing (a pipe that nobody reads) can hold up the end of the service.
+_CLOSE_SECONDS = 5.0
 
 
 #: A line without its end, or what makes it: putting a line together can wait for the writing thread.
@@ -41,16 +45,18 @@ class StreamSink:
     """Writes lines to an unbuffered binary stream from a thread of its own.
 
     While the stream fails (a full disk, say) lines are held and tried again, up to `capacity`; beyond it new lines
-    are dropped and counted in `dropped`. `on_error` hears of each failure. `close` tries once more and returns.
+    are dropped and counted in `dropped`. `on_error` hears of each failure, and may itself fail: it often writes to
+    the same disk. `close` tries once more, closes the stream and returns.
     """
 
-    def __init__(self, stream: RawIOBase, capacity: int, on_error: Callable[[OSError], None]) -> None:
+    def __init__(self, stream: RawIOBase, capacity: int, on_error: Callable[[Exception], None]) -> None:
         self._stream = stream
         self._capacity = capacity
         self._on_error = on_error
         self._held: deque[Line] = deque()
         #: Text on its way: what a failed write left over goes first, so no line is torn or written twice.
         self._pending = memoryview(b"")
+        self._pending_lines = 0
         self._closing = threading.Event()
         self.dropped = 0
         self.failing = False
@@ -59,7 +65,7 @@ class StreamSink:
 
     def write(self, line: Line) -> None:
         """Hold the line for the writing thread."""
-        if len(self._held) >= self._capacity:
+        if len(self._held) + self._pending_lines >= self._capacity:
             self.dropped += 1
             return
         self._held.append(line)
@@ -67,7 +73,12 @@ class StreamSink:
     def close(self) -> None:
         """Write out what is held and stop the thread. Call it when no more calls are served."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)
+        if lost := len(self._held) + self._pending_lines:
+            self._tell(OSError(f"{lost} lines are lost"))
+        if not self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._stream.close()
 
     def _run(self) -> None:
         while not self._closing.wait(_RETRY_SECONDS if self.failing else _FLUSH_SECONDS):
@@ -80,17 +91,25 @@ class StreamSink:
             count = len(self._held)
             if count:
                 lines = [self._held.popleft() for _ in range(count)]
+                self._pending_lines = count
                 self._pending = memoryview("".join(f"{_text(line)}\n" for line in lines).encode())
                 self._write_pending()
             self.failing = False
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the log writer: whatever happens, its thread goes on
             self.failing = True
-            self._on_error(error)
+            self._tell(error)
 
     def _write_pending(self) -> None:
         while self._pending:
             written = self._stream.write(self._pending)
-            self._pending = self._pending[written or 0 :]
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, "the stream takes nothing at the moment")
+            self._pending = self._pending[written:]
+        self._pending_lines = 0
+
+    def _tell(self, error: Exception) -> None:
+        with contextlib.suppress(Exception):
+            self._on_error(error)
 
 
 def _text(line: Line) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 
@@ -57,7 +57,9 @@ class DecisionServicer:
         snapshot = self._store.current()
         query = _read(request)
         answer = query if isinstance(query, Authorization) else snapshot.authorizer.authorize(query)
-        return self._answer(request, query, answer, snapshot, started)
+        response = pb.AuthorizeResponse()
+        self._answer(request, query, answer, snapshot, time.perf_counter_ns() - started, response)
+        return response
 
     def AuthorizeBatch(
         self, request: pb.AuthorizeBatchRequest, context: grpc.ServicerContext
@@ -67,11 +69,11 @@ class DecisionServicer:
             raise OverLimitError(f"`requests` holds {len(request.requests)}; at most {self._limits.batch_requests}")
         snapshot = self._store.current()
         remaining = iter(request.requests)
-        results: list[pb.AuthorizeBatchResult] = []
+        response = pb.AuthorizeBatchResponse()
         while step := list(islice(remaining, _BATCH_STEP)):
             _require_time(context)
-            results.extend(self._answer_step(step, snapshot))
-        return pb.AuthorizeBatchResponse(results=results)
+            self._answer_step(step, snapshot, response)
+        return response
 
     def Intercept(self, request: pb.InterceptRequest, context: grpc.ServicerContext) -> pb.InterceptResponse:
         """Not answered by this version."""
@@ -86,8 +88,9 @@ class DecisionServicer:
         raise NotImplementedYetError("FilterTools is not implemented by this version")
 
     def _answer_step(
-        self, requests: Sequence[pb.AuthorizeRequest], snapshot: Snapshot
-    ) -> Iterator[pb.AuthorizeBatchResult]:
+        self, requests: Sequence[pb.AuthorizeRequest], snapshot: Snapshot, response: pb.AuthorizeBatchResponse
+    ) -> None:
+        """Answer a part of a batch into `response`."""
         started = time.perf_counter_ns()
         read = [_read_or_error(request) for request in requests]
         queries = [query for query in read if isinstance(query, tuple)]
@@ -96,13 +99,12 @@ class DecisionServicer:
         share = (time.perf_counter_ns() - started) // len(requests)
         for request, query in zip(requests, read, strict=True):
             answer = next(answers) if isinstance(query, tuple) else query
+            result = response.results.add()
             if isinstance(answer, InvalidRequestError):
-                yield pb.AuthorizeBatchResult(error=_batch_error(answer))
-                continue
-            now = time.perf_counter_ns()
-            question = query if isinstance(query, tuple) else answer
-            response = self._answer(request, question, answer, snapshot, now - share)
-            yield pb.AuthorizeBatchResult(response=response)
+                result.error.MergeFrom(_batch_error(answer))
+            else:
+                question = query if isinstance(query, tuple) else answer
+                self._answer(request, question, answer, snapshot, share, result.response)
 
     def _answer(
         self,
@@ -110,16 +112,17 @@ class DecisionServicer:
         query: Query | Authorization,
         answer: Authorization,
         snapshot: Snapshot,
-        started: int,
-    ) -> pb.AuthorizeResponse:
-        """Record the decision, then answer with it."""
+        duration_ns: int,
+        response: pb.AuthorizeResponse,
+    ) -> None:
+        """Record the decision, then write the answer into `response`."""
         decision_id = self._ids()
         line = partial(
             decision_line,
             query if isinstance(query, tuple) else None,
             answer,
             time_ns=time.time_ns(),
-            duration_ns=time.perf_counter_ns() - started,
+            duration_ns=duration_ns,
             decision_id=decision_id,
             request_id=request.request_id,
             revision=snapshot.revision,
@@ -127,7 +130,7 @@ class DecisionServicer:
         )
         # A line waits for its thread with the whole question, so for a large one it is made now.
         self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
-        return wire.write_authorization(answer, decision_id, snapshot.revision)
+        wire.write_authorization(answer, decision_id, snapshot.revision, response)
 
 
 def _read(request: pb.AuthorizeRequest) -> Query | Authorization:

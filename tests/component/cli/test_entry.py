@@ -1,0 +1,138 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pdp as package
+
+Run = Callable[..., Any]
+
+PDP = str(Path(sys.executable).with_name("pdp"))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`pdp --help` answers without gRPC, protobuf, pydantic, Cedar and the log's library."""
+    code = (
+        "import sys; from pdp.cli import main; status = main(['--help'])\n"
+        "heavy = {'grpc', 'google.protobuf', 'pydantic', 'cedarpy', 'structlog', 'wasmtime', 'watchfiles'}\n"
+        "sys.exit(status or ' '.join(sorted(heavy & sys.modules.keys())) or None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    for command in ("serve", "check", "init", "authorize", "schema", "status", "config"):
+        assert f"\n    {command}" in result.stdout
+
+
+def test_version(pdp: Run) -> None:
+    """`--version` prints the version of the package."""
+    assert pdp("--version").out == f"pdp {package.__version__}\n"
+
+
+def test_no_command_is_wrong_usage(pdp: Run) -> None:
+    """Without a command the help goes to standard error and the status is 2."""
+    outcome = pdp()
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "usage: pdp" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nonsense"], "`nonsense`"),
+        (["check"], "BUNDLE"),
+        (["check", "--nonsense", "x"], "`--nonsense`"),
+        (["check", "a", "b\x1b[2J"], r"`b\x1b[2J`"),
+        (["serve", "--list", "127.0.0.1:0"], "`--list`"),
+    ],
+)
+def test_wrong_usage(pdp: Run, arguments: list[str], complaint: str) -> None:
+    """Wrong usage ends with 2 and names what is wrong, also where it is an option's beginning only."""
+    outcome = pdp(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert complaint in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+def test_a_reader_that_goes_away_is_no_traceback(bundle: Path) -> None:
+    """A closed pipe ends the command with 2 and without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        result = subprocess.run(
+            [PDP, "schema", str(bundle)], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (result.returncode, result.stderr) == (2, "")
+
+
+@pytest.mark.parametrize("command", ["schema", "check"])
+def test_output_that_cannot_be_written_is_a_failure(bundle: Path, command: str) -> None:
+    """An answer that could not be written does not look like success, however short it is."""
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [PDP, command, str(bundle)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 2
+    assert result.stderr == "error: standard output cannot be written: no space left on device\n"
+
+
+def test_closed_standard_output_is_a_failure(bundle: Path) -> None:
+    """Without a standard output there is nowhere to answer to."""
+    shell = ["sh", "-c", '"$0" check "$1" >&-', PDP, str(bundle)]
+    result = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, "error: standard output is closed\n")
+
+
+def test_a_bug_is_neither_yes_nor_no(pdp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that nobody expected is told in full, escaped, and ends with 2."""
+
+    def run(arguments: object) -> int:
+        raise RuntimeError("made up \x1b[2J")
+
+    command = types.ModuleType("pdp.cli.check")
+    monkeypatch.setattr(command, "run", run, raising=False)
+    monkeypatch.setitem(sys.modules, "pdp.cli.check", command)
+    outcome = pdp("check", "x")
+    assert outcome.status == 2
+    assert r"RuntimeError: made up \x1b[2J" in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+def on_terminal(*command: str, **environment: str) -> bytes:
+    """What a command writes when its standard output is a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(command, stdout=theirs, env={**os.environ, "TERM": "xterm", **environment}, check=False)
+        return os.read(ours, 65_536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_color_is_for_terminals(bundle: Path, pdp: Run) -> None:
+    """Colors appear on a terminal, but not if its user wants none, and not elsewhere."""
+    command = (PDP, "check", str(bundle))
+    assert b"\x1b[32mok\x1b[0m" in on_terminal(*command)
+    assert b"\x1b" not in on_terminal(*command, NO_COLOR="1")
+    assert b"\x1b" not in on_terminal(*command, TERM="dumb")
+    assert "\x1b" not in pdp("check", bundle).out
+
+
+def test_what_the_encoding_lacks_is_escaped(bundle: Path) -> None:
+    """A terminal that knows only ASCII gets escapes instead of a failure."""
+    (bundle / "bundle.toml").write_text('nämé = "x"\n', "utf-8")
+    result = subprocess.run(
+        [PDP, "check", str(bundle)], capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert result.returncode == 1
+    assert b"bundle.toml:" in result.stdout
+    assert result.stderr == b""
