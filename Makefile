@@ -85,8 +85,8 @@ differential: $(VENV)/.dev ## Compare many more generated requests with plain Ce
 	PDP_DIFFERENTIAL_WORLDS=$(WORLDS) $(BIN)/python -m pytest -n $(JOBS) tests/property $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Run the benchmark workloads, with ARGS.
-	$(BIN)/python bench/run.py $(ARGS)
+bench: $(VENV)/.dev ## Run the benchmarks, with ARGS (bench/README.md); ARGS=--record writes bench/RESULTS.md.
+	$(BIN)/python -m bench.run $(ARGS)
 
 # --- checks ------------------------------------------------------------------------------------------------------
 
@@ -157,5 +157,5 @@ lock: $(TOOLS)/.installed ## Write the lock files anew; ARGS=--upgrade moves eve
 
 .PHONY: clean
 clean: ## Remove everything that was made and is not in git.
-	rm -rf $(VENV) build dist $(BUF_DIR)/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist $(BUF_DIR)/node_modules bench/peers/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

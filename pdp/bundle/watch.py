@@ -176,8 +176,7 @@ class Watcher:
         names: set[str] = set()
         for path in self._paths:
             real = os.path.realpath(path)
-            # The directory of the link and that of what it leads to: either can be where it is replaced.
-            names |= {f"{os.path.realpath(path.parent)}/{path.name}", real}
+            names.add(real)
             if Path(real).is_dir():
                 trees.update(directory for directory, _, _ in islice(os.walk(real), _MAX_DIRECTORIES))
         parents = {name.rpartition("/")[0] or "/" for name in names}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cedarpy
 
@@ -18,7 +18,8 @@ from pdp.cedar.cache import BoundedCache
 from pdp.cedar.cedar_types import ESCAPE_KEYS
 from pdp.cedar.model import EntityUid
 
-EMPTY = "[]"
+#: Entities whose text is longer are read anew each time, so that what is kept stays small.
+_MAX_KEPT_LENGTH = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class EntityStore:
         self._texts = texts
         self._base = base
         self._ancestors: BoundedCache[EntityUid, frozenset[EntityUid]] = BoundedCache(65_536)
+        self._parts: BoundedCache[tuple[EntityUid, bool], _Part] = BoundedCache(16_384)
+        self._entities: BoundedCache[EntityUid, Entity] = BoundedCache(1_024)
 
     def __len__(self) -> int:
         return sum(map(len, self._texts.values())) + (len(self._base) if self._base else 0)
@@ -104,8 +107,15 @@ class EntityStore:
 
     def get(self, uid: EntityUid) -> Entity | None:
         """The entity, or None where there is none."""
-        text = self.text(uid)
-        return None if text is None else entity_from_json(json.loads(text))
+        entity = self._entities.get(uid)
+        if entity is None:
+            text = self.text(uid)
+            if text is None:
+                return None
+            entity = entity_from_json(json.loads(text))
+            if len(text) <= _MAX_KEPT_LENGTH:
+                self._entities.put(uid, entity)
+        return entity
 
     def ancestors(self, uid: EntityUid) -> frozenset[EntityUid]:
         """Everything `uid` is in, directly or not, without itself. Parents that do not exist count."""
@@ -170,30 +180,46 @@ class EntityStore:
         for distance in range(derefs + 1):
             reached: list[EntityUid] = []
             for uid in frontier:
-                entity = self.get(uid)
-                if entity is None:
-                    continue
-                with_values = distance < derefs and (entity.attrs or entity.tags)
-                texts.append(self._slice_text(entity, bool(with_values)))
-                if with_values:
-                    reached.extend(references(entity.attrs))
-                    reached.extend(references(entity.tags))
+                part = self._part(uid, distance < derefs)
+                if part is not None:
+                    texts.append(part.text)
+                    reached.extend(part.references)
             frontier = [uid for uid in dict.fromkeys(reached) if uid not in seen]
             seen.update(frontier)
             if not frontier:
                 break
         return cedarpy.Entities.from_json_str(f"[{','.join(texts)}]")
 
-    def _slice_text(self, entity: Entity, with_values: bool) -> str:
-        ancestors = self.ancestors(entity.uid) if entity.parents else ()
-        form: dict[str, Any] = {
-            "uid": entity.uid._asdict(),
-            "attrs": entity.attrs if with_values else {},
-            "parents": [ancestor._asdict() for ancestor in ancestors],
-        }
-        if with_values and entity.tags:
-            form["tags"] = entity.tags
-        return json.dumps(form)
+    def _part(self, uid: EntityUid, with_values: bool) -> _Part | None:
+        """One entity as it stands in a slice, with or without its attributes and tags; None where there is none."""
+        part = self._parts.get((uid, with_values))
+        if part is None:
+            entity = self.get(uid)
+            if entity is None:
+                return None
+            part = _make_part(entity, self.ancestors(uid), with_values)
+            if len(part.text) <= _MAX_KEPT_LENGTH:
+                self._parts.put((uid, with_values), part)
+        return part
+
+
+class _Part(NamedTuple):
+    """An entity in a slice: its JSON text, and the entities that its attributes and tags refer to."""
+
+    text: str
+    references: tuple[EntityUid, ...]
+
+
+def _make_part(entity: Entity, ancestors: Iterable[EntityUid], with_values: bool) -> _Part:
+    form: dict[str, Any] = {
+        "uid": entity.uid._asdict(),
+        "attrs": entity.attrs if with_values else {},
+        "parents": [ancestor._asdict() for ancestor in ancestors],
+    }
+    if with_values and entity.tags:
+        form["tags"] = entity.tags
+    found = references([entity.attrs, entity.tags]) if with_values and (entity.attrs or entity.tags) else ()
+    return _Part(json.dumps(form), tuple(found))
 
 
 def references(value: Any) -> list[EntityUid]:

@@ -24,27 +24,35 @@ _UNEXPECTED = re.compile(r"unexpected token `(.*)`", re.DOTALL)
 
 _SKIP = r'"(?:[^"\\]|\\.)*"|//[^\n]*'
 _POLICY_STRUCTURE = re.compile(
-    _SKIP + r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<condition>\bif\b)|(?P<operator>[.+*<>|&=!-]+)", re.DOTALL
+    _SKIP + r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<condition>\bif\b)|(?P<has>\bhas\b)|(?P<operator>[.+*<>|&=!-]+)",
+    re.DOTALL,
 )
 _SCHEMA_STRUCTURE = re.compile(_SKIP + r"|(?P<open>[(\[{<])|(?P<close>[)\]}>])", re.DOTALL)
 
-#: Cedar's parser recurses without a bound: about a thousand nested brackets, or a hundred thousand chained
-#: operators, end the process. These bounds are far beyond any readable policy and far below that.
+#: Cedar's parser recurses without a bound: about a thousand nested brackets, or some ten thousand chained operators,
+#: end the process. `has a.b.c` stands for a test of each step, and a long one takes all memory. These bounds are far
+#: beyond any readable policy and far below that.
 MAX_NESTING = 64
-_MAX_COUNTS = {"condition": 256, "operator": 4_000}
+_MAX_COUNTS = {"condition": 256, "operator": 4_000, "step": 64}
 
 
 def find_excess(text: str, structure: re.Pattern[str]) -> int | None:
     """The offset at which `text` nests or chains more than Cedar's parser can be trusted with, or None."""
     depth = 0
-    counts = dict(_MAX_COUNTS)
+    left = dict(_MAX_COUNTS)
+    closed = -1
+    in_path = False
     for match in structure.finditer(text):
         kind = match.lastgroup
-        if kind in counts:
-            counts[kind] -= 1
-        else:
-            depth += (kind == "open") - (kind == "close")
-        if depth > MAX_NESTING or (kind in counts and counts[kind] < 0):
+        depth += (kind == "open") - (kind == "close")
+        if kind == "open" and closed >= 0 and _BLANK.fullmatch(text, closed, match.start()):
+            kind = "operator"  # `a["b"]["c"]` is as long a chain as `a.b.c`
+        if kind in left:
+            left[kind] -= 1
+        in_path = kind == "has" or (in_path and (kind is None or match.group() == "."))
+        left["step"] = left["step"] - 1 if in_path and kind == "operator" else _MAX_COUNTS["step"]
+        closed = match.end() if kind == "close" else closed
+        if depth > MAX_NESTING or min(left.values()) < 0:
             return match.start()
     return None
 

@@ -95,9 +95,11 @@ class Service:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; the exit status and what was written to standard output."""
-        out, err = self.process.communicate()
-        self.events += [json.loads(line) for line in err.splitlines()]
-        return self.process.returncode, out
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.events += [json.loads(line) for line in self.process.stderr]
+        out = self.process.stdout.read()
+        return self.process.wait(), out
 
 
 @contextmanager
@@ -138,6 +140,8 @@ def broken(bundle: Path, tmp_path: Path) -> Path:
     """A copy of the starter bundle with two mistakes in files of different kinds."""
     directory = tmp_path / "broken"
     shutil.copytree(bundle, directory)
-    (directory / "policies" / "wrong.cedar").write_text("permit (principal, action, resource)\nwhen { context.nope };\n")
+    (directory / "policies" / "wrong.cedar").write_text(
+        "permit (principal, action, resource)\nwhen { context.nope };\n"
+    )
     (directory / "entities" / "wrong.json").write_text('[\n  {"uid": 7}\n]\n')
     return directory

@@ -406,10 +406,10 @@ def test_a_copy_that_another_process_wrote_later_is_left_alone(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("environ", "base"),
     [
-        ({"PDP_STATE_DIR": "/state", "XDG_STATE_HOME": "/xdg", "HOME": "/home/x"}, "/state"),
-        ({"XDG_STATE_HOME": "/xdg", "HOME": "/home/x"}, "/xdg/pdp"),
-        ({"XDG_STATE_HOME": "relative", "HOME": "/home/x"}, "/home/x/.local/state/pdp"),
-        ({"PDP_STATE_DIR": "", "XDG_STATE_HOME": "", "HOME": "/home/x"}, "/home/x/.local/state/pdp"),
+        ({"PDP_STATE_DIR": "/state", "XDG_STATE_HOME": "/xdg", "HOME": "/nowhere/x"}, "/state"),
+        ({"XDG_STATE_HOME": "/xdg", "HOME": "/nowhere/x"}, "/xdg/pdp"),
+        ({"XDG_STATE_HOME": "relative", "HOME": "/nowhere/x"}, "/nowhere/x/.local/state/pdp"),
+        ({"PDP_STATE_DIR": "", "XDG_STATE_HOME": "", "HOME": "/nowhere/x"}, "/nowhere/x/.local/state/pdp"),
         ({}, "/var/lib/pdp"),
     ],
 )
@@ -425,7 +425,7 @@ def test_every_bundle_has_a_directory_of_its_own(tmp_path: Path, monkeypatch: py
     (tmp_path / "link").symlink_to("real")
 
     def directory(path: str) -> Path:
-        return default_directory(Path(path), {"HOME": "/home/x"})
+        return default_directory(Path(path), {"HOME": "/nowhere/x"})
 
     assert directory("real") == directory(f"{tmp_path}/x/../real") == directory("./real/")
     assert len({directory("real"), directory("link"), directory("other")}) == 3

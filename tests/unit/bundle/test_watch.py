@@ -109,6 +109,8 @@ def test_every_kind_of_change_in_a_directory_is_noticed(bundle: Path, force_poll
         with changes.noticed():
             (bundle / "policies/a.cedar").write_text("another")
         with changes.noticed():
+            (bundle / "policies/a.cedar").write_text("as long")
+        with changes.noticed():
             (bundle / "policies/deep/b.cedar").write_text("b")
         with changes.noticed():
             (bundle / "policies/deep/b.cedar").rename(bundle / "policies/deep/c.cedar")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -24,6 +26,10 @@ _CONTEXTS = st.dictionaries(_NAMES, _VALUES, max_size=3)
 _ABSENT = object()
 
 
+def _cut(context: dict[str, Any], reads: Iterable[tuple[str, ...]], asked: Iterable[tuple[str, ...]]) -> Any:
+    return json.loads(ContextCut(ContextUse(frozenset(reads), frozenset(asked)))(context))
+
+
 def _at(context: Any, path: tuple[str, ...]) -> Any:
     """What stands at `path`, through records alone; `_ABSENT` where nothing does."""
     for name in path:
@@ -38,7 +44,7 @@ def test_what_policies_see_is_as_it_was(
     context: dict[str, Any], reads: set[tuple[str, ...]], asked: set[tuple[str, ...]]
 ) -> None:
     """Every value that is read is unchanged, and every attribute that is asked for is there if it was."""
-    cut = ContextCut(ContextUse(frozenset(reads), frozenset(asked)))(context)
+    cut = _cut(context, reads, asked)
     for path in reads:
         assert _at(cut, path) == _at(context, path)
     for path in asked:
@@ -48,7 +54,7 @@ def test_what_policies_see_is_as_it_was(
 @given(_CONTEXTS, st.sets(_PATHS, max_size=3), st.sets(_PATHS, max_size=3))
 def test_nothing_is_made_up(context: dict[str, Any], reads: set[tuple[str, ...]], asked: set[tuple[str, ...]]) -> None:
     """Whatever a cut context holds stood at the same place in the whole one."""
-    cut = ContextCut(ContextUse(frozenset(reads), frozenset(asked)))(context)
+    cut = _cut(context, reads, asked)
     pending: list[tuple[Any, Any]] = [(cut, context)]
     while pending:
         part, whole = pending.pop()
@@ -77,7 +83,7 @@ def test_only_what_is_seen_is_kept(
 ) -> None:
     """A cut keeps the attributes on the way and nothing beside them; of what is only asked for, an empty record."""
     context = {"a": {"x": 1, "y": {"z": 2}}, "b": {"c": 3}}
-    assert ContextCut(ContextUse(frozenset(reads), frozenset(asked)))(context) == expected
+    assert _cut(context, reads, asked) == expected
 
 
 def test_uses_join() -> None:
@@ -86,3 +92,11 @@ def test_uses_join() -> None:
     other = ContextUse(frozenset(), frozenset({("b",)}))
     assert ContextUse.union([one, other]) == ContextUse(frozenset({("a",)}), frozenset({("b",)}))
     assert (bool(ContextUse.union([])), bool(one), bool(other)) == (False, True, True)
+
+
+def test_text_of_a_cut_is_json_for_any_string() -> None:
+    """Names and values with quotes, control characters and lone marks of JSON come out as they went in."""
+    hostile = '"\\\n\u2028}{],\x00\x7f\U0001f600'
+    context = {hostile: {hostile: hostile}, "b": [hostile], "c": {"__entity": {"type": "T", "id": hostile}}}
+    assert _cut(context, [(hostile, hostile), ("b",), ("c", "x")], []) == context
+    assert _cut(context, [()], []) == context
