@@ -1,4 +1,4 @@
-"""Cedar alone, as a yardstick: what no service that asks cedarpy can be faster than."""
+"""Cedar alone, as a yardstick: every candidate policy evaluated for every question, and nothing else."""
 
 from __future__ import annotations
 

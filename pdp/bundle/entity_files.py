@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -53,12 +52,8 @@ class _FileError(ValueError):
 def parse_entities(path: str, text: str, schema: cedarpy.Schema | None) -> ParsedEntities:
     """Read one entity file. With a schema every entity must conform to it."""
     lines = LineIndex(text)
-    problems: list[Problem] = []
-    raw: list[_Raw] = []
-    try:
-        _scan(text, raw)
-    except _FileError as error:
-        problems.append(Problem(path, *lines.position(error.offset), str(error)))
+    raw, offences = _scan(text)
+    problems = [Problem(path, *lines.position(offset), message) for offset, message in offences]
     seen: set[EntityUid] = set()
     for entity in raw:
         if entity.uid in seen:
@@ -76,8 +71,26 @@ def parse_entities(path: str, text: str, schema: cedarpy.Schema | None) -> Parse
     return ParsedEntities(texts, parents, tuple(problems))
 
 
-def _scan(text: str, found: list[_Raw]) -> None:
-    """Cut the top-level array into its elements, refusing duplicate keys. Raises _FileError at the offence."""
+def _scan(text: str) -> tuple[list[_Raw], list[tuple[int, str]]]:
+    """The entities of a file as far as it can be read, and what is wrong with it by offset."""
+    found: list[_Raw] = []
+    offences: list[tuple[int, str]] = []
+    try:
+        for position, end, value in _elements(text):
+            try:
+                found.append(_Raw(text[position:end], position, *_uids(value)))
+            except ValueError as error:
+                offences.append((position, str(error)))
+    except _FileError as error:
+        offences.append((error.offset, str(error)))
+    return found, offences
+
+
+def _elements(text: str) -> Iterator[tuple[int, int, Any]]:
+    """The elements of the top-level array: where each begins and ends, and its value, in which no key stands twice.
+
+    Raises _FileError where the text is no such array.
+    """
     decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     position = _skip_blank(text, 0)
     if not text.startswith("[", position):
@@ -86,13 +99,13 @@ def _scan(text: str, found: list[_Raw]) -> None:
     while not text.startswith("]", position):
         try:
             value, end = decoder.raw_decode(text, position)
-            found.append(_Raw(text[position:end], position, *_uids(value)))
         except json.JSONDecodeError as error:
             raise _FileError(error.pos, f"not valid JSON: {error.msg.lower()}") from error
         except RecursionError as error:
             raise _FileError(position, "nests too deeply") from error
         except ValueError as error:
             raise _FileError(position, str(error)) from error
+        yield position, end, value
         position = _skip_blank(text, end)
         if text.startswith(",", position):
             position = _skip_blank(text, position + 1)
@@ -169,9 +182,7 @@ def _explicit_text(entity: _Raw, form: dict[str, Any] | None) -> str:
 
 def find_entities(text: str) -> dict[EntityUid, tuple[int, int]]:
     """Line and column of each entity in an entity file; of the first where one is there twice."""
-    raw: list[_Raw] = []
-    with contextlib.suppress(_FileError):
-        _scan(text, raw)
+    raw, _ = _scan(text)
     lines = LineIndex(text)
     return {entity.uid: lines.position(entity.offset) for entity in reversed(raw)}
 

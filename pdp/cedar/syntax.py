@@ -33,26 +33,30 @@ _SCHEMA_STRUCTURE = re.compile(_SKIP + r"|(?P<open>[(\[{<])|(?P<close>[)\]}>])",
 #: end the process. `has a.b.c` stands for a test of each step, and a long one takes all memory. These bounds are far
 #: beyond any readable policy and far below that.
 MAX_NESTING = 64
-_MAX_COUNTS = {"condition": 256, "operator": 4_000, "step": 64}
+_MAX_COUNTS = {"condition": 256, "operator": 4_000}
+_MAX_STEPS, _NO_PATH = 64, -(10**9)
 
 
 def find_excess(text: str, structure: re.Pattern[str]) -> int | None:
     """The offset at which `text` nests or chains more than Cedar's parser can be trusted with, or None."""
     depth = 0
-    left = dict(_MAX_COUNTS)
-    closed = -1
-    in_path = False
+    counts = dict(_MAX_COUNTS)
+    steps, closed = _NO_PATH, -1
     for match in structure.finditer(text):
         kind = match.lastgroup
-        depth += (kind == "open") - (kind == "close")
-        if kind == "open" and closed >= 0 and _BLANK.fullmatch(text, closed, match.start()):
-            kind = "operator"  # `a["b"]["c"]` is as long a chain as `a.b.c`
-        if kind in left:
-            left[kind] -= 1
-        in_path = kind == "has" or (in_path and (kind is None or match.group() == "."))
-        left["step"] = left["step"] - 1 if in_path and kind == "operator" else _MAX_COUNTS["step"]
-        closed = match.end() if kind == "close" else closed
-        if depth > MAX_NESTING or min(left.values()) < 0:
+        if kind == "open":
+            depth, steps = depth + 1, _NO_PATH
+            if closed >= 0 and match.group() != "{" and _BLANK.fullmatch(text, closed, match.start()):
+                kind = "operator"  # `a["b"]["c"]` is as long a chain as `a.b.c`
+        elif kind == "close":
+            depth, steps = depth - 1, _NO_PATH
+            closed = match.end()
+        if kind in counts:
+            counts[kind] -= 1
+            steps = steps + 1 if match.group() == "." else _NO_PATH
+        elif kind == "has":
+            steps = 0
+        if depth > MAX_NESTING or steps > _MAX_STEPS or (kind in counts and counts[kind] < 0):
             return match.start()
     return None
 
@@ -140,7 +144,8 @@ def _locate_token(text: str, token: str, message: str, parse: Callable[[str], ob
 
     def fails_there(offset: int) -> bool:
         try:
-            parse(text[: offset + len(token)])
+            # Without an end Cedar may complain about that, and not about the token.
+            parse(text[: offset + len(token)] + ";")
         except ValueError as error:
             return str(error) == message
         return False

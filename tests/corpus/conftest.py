@@ -16,11 +16,16 @@ BundlePath = Callable[[str], Path]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test that takes `case` every case that can be asked at its level, the name of its module."""
-    if "case" in metafunc.fixturenames:
-        level = metafunc.module.__name__.rpartition("test_")[2]
-        cases = [case for case in load_cases() if level not in case.not_at]
-        metafunc.parametrize("case", cases, ids=[f"{case.file}: {case.name}" for case in cases])
+    """Give a test that takes `case` every case that can be asked at its level, which is the name of its module.
+
+    A test that takes `decided` gets those that end in a decision.
+    """
+    level = metafunc.module.__name__.rpartition("test_")[2]
+    cases = [case for case in load_cases() if level not in case.not_at]
+    decided = [case for case in cases if case.error is None]
+    for name, wanted in (("case", cases), ("decided", decided)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, wanted, ids=[f"{case.file}: {case.name}" for case in wanted])
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,11 @@ class Case:
         return message
 
 
-def load_cases() -> list[Case]:
+@cache
+def load_cases() -> tuple[Case, ...]:
     """Every case, in the order of files and cases. Raises ValueError for a case that is not of the format."""
-    return [case for path in sorted(CASES.glob("*.json")) for case in parse_cases(path.stem, path.read_text("utf-8"))]
+    files = [(path.stem, path.read_text("utf-8")) for path in sorted(CASES.glob("*.json"))]
+    return tuple(case for stem, text in files for case in parse_cases(stem, text))
 
 
 def parse_cases(file: str, text: str) -> list[Case]:
@@ -143,6 +146,12 @@ def answer_form(answer: Authorization) -> Json:
 
 def _decision(allowed: bool) -> str:
     return "DECISION_ALLOW" if allowed else "DECISION_DENY"
+
+
+def expected_error(case: Case, error: Json) -> Json:
+    """What the case expects of `error`, so that the two can be compared: a case may leave the message open."""
+    assert case.error is not None, f"an error where a decision was expected: {error}"
+    return {**error, **case.error}
 
 
 def response_form(response: pb.AuthorizeResponse) -> Json:

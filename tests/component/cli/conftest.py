@@ -1,4 +1,4 @@
-"""What the tests of the command line share: running it in this process, a bundle to run it on, a service as a process."""
+"""What the tests of the command line share: running it in this process, a bundle, a service as a process."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 
-from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
+from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2
 
 Run = Callable[..., Any]
 
@@ -53,8 +53,15 @@ QUESTIONS = {
     "arguments that do not fit": ((*BOT, *DELETE), 1, "INVALID_ARGUMENTS"),
     "arguments that are no JSON": ((*BOT, *SEARCH, "--arguments", '{"a": 1, "a": 2}'), 1, "INVALID_ARGUMENTS"),
     "action on resource": (
-        (*BOT, "--action", 'Action::"helpdesk/search_tickets"', "--resource", 'Server::"helpdesk"')
-        + ("--context", '{"input": {}, "undeclared": []}'),
+        (
+            *BOT,
+            "--action",
+            'Action::"helpdesk/search_tickets"',
+            "--resource",
+            'Server::"helpdesk"',
+            "--context",
+            '{"input": {}, "undeclared": []}',
+        ),
         0,
         None,
     ),
@@ -255,16 +262,20 @@ def test_a_proxy_is_not_for_this_machine(address: str, pdp: Run, monkeypatch: py
     assert pdp("authorize", "--address", address, *BOT, *SEARCH).status == 0
 
 
-class FakeService(decision_service_pb2_grpc.DecisionServiceServicer):
-    """A service that answers with whatever a test wants."""
+def answering(response: decision_service_pb2.AuthorizeResponse) -> grpc.GenericRpcHandler:
+    """A service that gives this answer to everything."""
 
-    def __init__(self, response: decision_service_pb2.AuthorizeResponse) -> None:
-        self.response = response
-
-    def Authorize(
-        self, request: decision_service_pb2.AuthorizeRequest, context: grpc.ServicerContext
+    def authorize(
+        request: decision_service_pb2.AuthorizeRequest, context: grpc.ServicerContext
     ) -> decision_service_pb2.AuthorizeResponse:
-        return self.response
+        return response
+
+    method = grpc.unary_unary_rpc_method_handler(
+        authorize,
+        decision_service_pb2.AuthorizeRequest.FromString,
+        decision_service_pb2.AuthorizeResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler("pdp.v1.DecisionService", {"Authorize": method})
 
 
 @contextmanager
@@ -272,7 +283,7 @@ def faked(response: decision_service_pb2.AuthorizeResponse) -> Iterator[str]:
     """The address of a service that gives this answer."""
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool)
-        decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(FakeService(response), server)
+        server.add_generic_rpc_handlers((answering(response),))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:

@@ -51,8 +51,8 @@ def log_everything() -> None:
     log.info("ours", text=HOSTILE, number=1)
     try:
         raise ValueError(HOSTILE)
-    except ValueError as error:
-        log.error("failed", exc_info=error)
+    except ValueError:
+        log.exception("failed")
     logging.getLogger("grpc.made_up").warning("theirs %s", HOSTILE)
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ Run = Callable[..., Any]
 
 pytestmark = pytest.mark.process
 
+PATIENCE_SECONDS = 60
+
 
 def asked(pdp: Run, command: str) -> Any:
     """What the command line answers to a printed command."""
@@ -32,6 +35,12 @@ def asked(pdp: Run, command: str) -> Any:
     program, *arguments = words.stdout.splitlines()
     assert program == "pdp"
     return pdp(*arguments)
+
+
+def watch(channel: grpc.Channel) -> Any:
+    """The health service's stream; the types of its stub do not have it."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    return stub.Watch
 
 
 def test_from_start_to_stop(pdp: Run, serve: Run, bundle: Path) -> None:
@@ -147,7 +156,7 @@ def test_a_second_signal_ends_at_once(serve: Run, bundle: Path, second: signal.S
     """While a call in flight is waited for, a further signal ends the process with 128 and its number."""
     service = serve("--bundle", bundle, "--drain-seconds", "600")
     with grpc.insecure_channel(service.address) as channel:
-        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        watching = watch(channel)(health_pb2.HealthCheckRequest())
         assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
         service.send(signal.SIGTERM)
         assert service.wait_for("stopping")["signal"] == "SIGTERM"
@@ -157,14 +166,39 @@ def test_a_second_signal_ends_at_once(serve: Run, bundle: Path, second: signal.S
 
 
 def test_signals_before_the_service_serves() -> None:
-    """Before there is anything to finish, a signal to stop ends the program with 128 and its number."""
+    """Before there is anything to finish, a signal to stop ends the program with 128 and its number; SIGHUP waits."""
     signals = Signals()
-    signals.handle(signal.SIGHUP, None)
+    signals.interrupt(signal.SIGHUP, None)
     with pytest.raises(SystemExit) as stop:
-        signals.handle(signal.SIGTERM, None)
+        signals.interrupt(signal.SIGTERM, None)
     assert stop.value.code == 143
+    signals.take(signal.SIGHUP)
     signals.begin()
+    signals.interrupt(signal.SIGTERM, None)
     assert signals.wait() is signal.SIGHUP
+
+
+WAITING = """
+import signal, threading, time
+from pdp.cli.signals import received
+
+def send():
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+with received() as signals:
+    signals.begin()
+    threading.Thread(target=send).start()
+    print(signals.wait().name)
+"""
+
+
+def test_a_signal_that_another_thread_gets_is_noticed() -> None:
+    """A signal wakes who waits for it also if it does not interrupt that thread, as when it arrives just before."""
+    result = subprocess.run(
+        [sys.executable, "-c", WAITING], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "SIGTERM\n", "")
 
 
 def test_addresses_that_are_taken(start: Run, bundle: Path, tmp_path: Path) -> None:

@@ -525,12 +525,12 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(30)
-    assert [message.split(":")[-1].strip() for message in found] == [
+    assert [message.split(":")[-1].strip() for message in found[:3]] == [
         "not a regular file",
         "no such file or directory",
         "not a regular file",
-        "embedded null byte",
     ]
+    assert "embedded null" in found[3]
 
 
 def test_an_archive_that_never_holds_still_is_an_error(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_other_forms_are_no_uids(value: Any) -> None:
 )
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"a": [1, {"b": value}]}])
 def test_half_an_escape_is_refused(value: Any, wrap: Any) -> None:
-    """An escape key in anything but an escape is refused at any depth: Cedar would take it for a record, or drop parts."""
+    """An escape key in anything but an escape is refused at any depth: Cedar would take it for a record."""
     with pytest.raises(ValueError, match="is not used as Cedar's JSON defines it"):
         check_escapes(wrap(value))
 

@@ -88,7 +88,9 @@ def test_brackets_outside_of_strings_count(shown: str) -> None:
     assert find_policy_excess(shown.replace("{", "(" * 1_000)) is not None
 
 
-@pytest.mark.parametrize("link", [" && true", " + 1", ".a", "!", " == 1", " || false", "-", " * 2"])
+@pytest.mark.parametrize(
+    "link", [" && true", " + 1", ".a", " !", " == 1", " || false", " -", " * 2", '["a"]', '//\n["a"]', ".f(1)(2)"]
+)
 def test_chains_are_found(link: str) -> None:
     """Operators in a row are bounded, not only brackets: Cedar's parser recurses on them as well."""
     assert find_policy_excess("when { a" + link * 4_100) is not None
@@ -100,6 +102,19 @@ def test_conditions_in_conditions_are_found() -> None:
     assert find_policy_excess("when { " + "if true then true else " * 300) is not None
     assert find_policy_excess("when { " + "if true then true else " * 100) is None
     assert find_policy_excess("when { " + "context.if_a " * 300) is None
+
+
+def test_tests_for_long_paths_are_found() -> None:
+    """`has a.b.c` stands for a test of each step, and what it stands for grows with the square of its length."""
+    assert find_policy_excess("when { context has a" + ".a" * 100) is not None
+    assert find_policy_excess("when { context has a // so\n" + " . a" * 100) is not None
+    assert find_policy_excess("when { context has a" + ".a" * 50 + " && context.b" * 500) is None
+    assert find_policy_excess("when { (context has a) && context" + ".a" * 100) is None
+
+
+def test_schemas_may_be_long() -> None:
+    """Thousands of declarations nest no deeper than one."""
+    assert find_schema_excess("".join(f"entity A{n} in [G] {{ x: Set<Long> }};" for n in range(5_000))) is None
 
 
 def test_schemas_nest_in_type_arguments_too() -> None:
@@ -115,7 +130,7 @@ def test_schemas_nest_in_type_arguments_too() -> None:
     ("text", "place"),
     [
         ("permit(principal, action, resource) when { context.a === 1 };", 55),
-        ("permit(principal, action, resource) when { 1 == 1 = 1 };", 50),
+        ("permit(principal, action, resource) when { 1 == 1 == 1 };", 0),
         ('permit(principal, action, resource) when { "}" == } };', 50),
         ("permit(principal, action, resource) when { foo(1) };", 43),
         ("permit(principal, action, recource);", 26),
