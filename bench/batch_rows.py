@@ -61,7 +61,7 @@ def batch_rows(run: Run) -> list[Section]:
     for kind in kinds:
         del kind.wire[0], kind.cpu[0], kind.handler[0], kind.messages[0]  # the first round warmed up
     del cedar[0]
-    detail = "the same five policies, entities and contexts, made beforehand"
+    detail = "the same policies, entities and contexts, made beforehand; by CPU time"
     floor = Row("cedarpy alone: one agent, one tool", _UNIT, cedar, detail=detail)
     title = f"AuthorizeBatch of {_BATCH:,} distinct questions (1,000 policies, no decision cache, decisions logged)"
     notes = ["each question has arguments of its own; every answer of every batch was the right one"]
@@ -106,7 +106,21 @@ def _rows(kind: _Kind, cedar: Sequence[float]) -> list[Row]:
     floor = "cedarpy alone"
     return [
         Row(f"{kind.name}: over gRPC", _UNIT, kind.wire, target=_TARGET, detail="seen by the client"),
-        Row(f"{kind.name}: CPU time of the server", _UNIT, kind.cpu, floor, cedar, detail="for the same calls"),
-        Row(f"{kind.name}: handler alone", _UNIT, kind.handler, floor, cedar, detail="in the server's process"),
-        Row(f"{kind.name}: reading and writing messages", _UNIT, kind.messages, floor, cedar),
+        Row(
+            f"{kind.name}: CPU time of the server",
+            _UNIT,
+            kind.cpu,
+            floor,
+            cedar,
+            detail="for the same calls, all its threads",
+        ),
+        Row(
+            f"{kind.name}: handler alone",
+            _UNIT,
+            kind.handler,
+            floor,
+            cedar,
+            detail="called in the server's process; by CPU time",
+        ),
+        Row(f"{kind.name}: reading and writing messages", _UNIT, kind.messages, floor, cedar, detail="by CPU time"),
     ]

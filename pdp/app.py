@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -144,14 +145,29 @@ def _sink(config: DecisionLogConfig) -> DecisionSink:
     try:
         if config.sink == "file" and config.path is not None:
             descriptor = os.open(config.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _end_torn_line(config.path, descriptor)
+        elif sys.__stdout__ is not None:
+            descriptor = os.dup(sys.__stdout__.fileno())
         else:
-            descriptor = os.dup(sys.stdout.fileno())
+            raise OSError("it is closed")
     except OSError as error:
         place = f"`{config.path}`" if config.sink == "file" else "standard output"
         cause = (error.strerror or str(error)).lower()
         raise ConfigError([f"the decision log cannot be written to {place}: {cause}"]) from error
     stream = os.fdopen(descriptor, "wb", buffering=0)
     return StreamSink(stream, config.buffer_lines, lambda error: _log.error("decision log", failed=str(error)))
+
+
+def _end_torn_line(path: Path, descriptor: int) -> None:
+    """End what a process that was killed while writing left unfinished, so that no line is joined to it."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        return
+    # A file that may be written and not read is left as it is.
+    with contextlib.suppress(PermissionError), path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            os.write(descriptor, b"\n")
 
 
 def _degraded(sink: DecisionSink) -> Callable[[], list[str]]:

@@ -273,9 +273,12 @@ def _lacks(document: Mapping[str, Any], key: str) -> bool:
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(under)
     for key, value in over.items():
-        below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+        below = result.get(key, {})
+        if not isinstance(value, Mapping):
+            result[key] = value
+        elif isinstance(below, Mapping):
+            result[key] = _merged(below, value)
+        # Anything else in the place of a section stays, so that it is reported.
     return result
 
 

@@ -116,6 +116,7 @@ class ArchiveReader:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._path = path
+        self._name = printable(str(path))
         self._limits = limits
         self._pause = pause
         self._now_ns = now_ns
@@ -137,11 +138,11 @@ class ArchiveReader:
             try:
                 source = self._read_once(previous)
             except (OSError, ValueError) as error:
-                problem = Problem(".", 0, 0, f"`{self._path}` {unreadable('.', error).message}")
+                problem = Problem(".", 0, 0, f"`{self._name}` {unreadable('.', error).message}")
                 raise BundleError([problem]) from error
             if source is not None:
                 return source
-        raise restless(str(self._path))
+        raise restless(self._name)
 
     def _read_once(self, previous: Source | None) -> Source | None:
         """The archive's content, or `None` if it changed while it was read."""
@@ -151,7 +152,7 @@ class ArchiveReader:
             if previous is not None and self._seen == (signature, _outline(previous)):
                 return previous
             try:
-                source = unpack(file, signature[3], self._limits, str(self._path))
+                source = unpack(file, signature[3], self._limits, self._name)
             except BundleError:
                 if signature_of(os.fstat(file.fileno())) != signature:
                     return None

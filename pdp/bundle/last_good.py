@@ -73,6 +73,7 @@ class LastGood:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._directory = directory
+        self._name = printable(str(directory))
         self._write = write
         self._pause = pause
         self._problems: tuple[Problem, ...] = ()
@@ -90,7 +91,7 @@ class LastGood:
             name = self._write_copy(source)
             self._remove_older_than(name)
         except OSError as error:
-            raise LastGoodError(f"the bundle cannot be kept in `{self._directory}`: {_cause(error)}") from error
+            raise LastGoodError(f"the bundle cannot be kept in `{self._name}`: {_cause(error)}") from error
 
     def load(self, limits: SourceLimits) -> Source | None:
         """The newest copy that is what its name says, or `None`. What was refused is in `problems`."""
@@ -104,7 +105,7 @@ class LastGood:
                 if not self._directory.exists():
                     break  # nothing was ever kept
             except OSError as error:
-                problems.append(Problem(".", 0, 0, f"`{self._directory}` cannot be read: {_cause(error)}"))
+                problems.append(Problem(".", 0, 0, f"`{self._name}` cannot be read: {_cause(error)}"))
             if source is not None or problems:
                 break
             self._pause(_LOAD_PAUSE_SECONDS)
@@ -115,7 +116,7 @@ class LastGood:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self._directory.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise LastGoodError(f"`{self._directory}` {_untrusted(status)}, so no bundle is kept in it")
+            raise LastGoodError(f"`{self._name}` {_untrusted(status)}, so no bundle is kept in it")
         if status.st_mode & 0o077:
             self._directory.chmod(0o700)
 
@@ -175,7 +176,7 @@ class LastGood:
 
     def _newest_intact(self, limits: SourceLimits, problems: list[Problem]) -> Source | None:
         if (reason := _untrusted(self._directory.lstat())) is not None:
-            problems.append(Problem(".", 0, 0, f"`{self._directory}` {reason}, so nothing in it is used"))
+            problems.append(Problem(".", 0, 0, f"`{self._name}` {reason}, so nothing in it is used"))
             return None
         problems += self._strangers()
         for _, name in reversed(self._copies()):
@@ -209,7 +210,7 @@ def _read_copy(path: Path, limits: SourceLimits) -> Source:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise BundleError([Problem(".", 0, 0, "not a file of this user")])
-        return unpack(file, status.st_size, limits, str(path))
+        return unpack(file, status.st_size, limits, printable(str(path)))
 
 
 def _cause(error: OSError) -> str:

@@ -9,10 +9,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from pdp.bundle.entity_files import find_entities, parse_entities
 from pdp.bundle.manifest import PATH as MANIFEST
-from pdp.bundle.manifest import Manifest, find_key, parse_manifest
-from pdp.bundle.policy_links import link_problems, link_rule, parse_links
+from pdp.bundle.manifest import Manifest, parse_manifest
+from pdp.bundle.policy_links import link_problems, link_rule, linked_text, parse_links
 from pdp.bundle.schema_file import PATH as SCHEMA
-from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate_policies
+from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate, validate_policies
 from pdp.bundle.snapshot import BundleCounts, Snapshot
 from pdp.bundle.source import Source, SourceFile
 from pdp.bundle.tool_files import parse_tools, with_action_groups
@@ -24,7 +24,7 @@ from pdp.cedar.index import Rule
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import Policy, parse_policies
 from pdp.cedar.tool_schema import Tool
-from pdp.errors import BundleError, PdpError, Problem
+from pdp.errors import BundleError, Problem
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -147,25 +147,15 @@ class _Build:
             return
         self._manifest, problems = parse_manifest(file.content)
         self.problems.extend(problems)
-        text = file.content.decode("utf-8", "replace")
-        declared: list[tuple[tuple[str | int, ...], str]] = [
-            (("context", name), kind) for name, kind in self._manifest.context.items()
-        ]
-        for number, binding in enumerate(self._manifest.interceptor):
-            declared += [(("interceptor", number, name), kind) for name, kind in binding.annotations.items()]
-        for place, kind in declared:
-            try:
-                parse_type(kind)
-            except (PdpError, ValueError) as error:
-                self.problems.append(Problem(MANIFEST, *find_key(text, place), f"`{place[-1]}`: {error}"))
-                self._manifest = Manifest()
 
     def _read_tools(self) -> None:
         for file in self._files("tools/", ".json"):
+            if self._text(file) is None:
+                continue
             parsed = self._parses.get(file, "", parse_tools, file)
             self._tools.extend(parsed.tools)
             self.problems.extend(parsed.problems)
-        self._tools, problems = with_action_groups(self._tools, self._manifest.action_groups)
+        self._tools, problems = with_action_groups(self._tools, self._manifest)
         self.problems.extend(problems)
 
     def _read_schema(self) -> None:
@@ -206,18 +196,25 @@ class _Build:
         templates = {policy.id: policy for policy in self._policies if policy.slots}
         taken = {policy.id for policy in self._policies}
         for file in self._files("policies/", ".links.json"):
+            text = self._text(file)
+            if text is None:
+                continue
             parsed = self._parses.get(file, "", parse_links, file.path, file.content)
             self.problems.extend(parsed.problems)
             offences: dict[int, str] = {}
+            linked: dict[int, Rule] = {}
             for link in parsed.links:
                 try:
-                    self._rules.append(link_rule(link, templates))
+                    linked[link.number] = link_rule(link, templates)
                 except ValueError as error:
                     offences[link.number] = f"link `{link.link_id}`: {error}"
                 if link.link_id in taken:
                     offences[link.number] = f"link `{link.link_id}`: policy id `{link.link_id}` is taken"
                 taken.add(link.link_id)
-            self.problems.extend(link_problems(file.path, file.content.decode("utf-8", "replace"), offences))
+            self._rules.extend(linked.values())
+            if self._schema is not None:
+                offences = {**_link_offences(linked, self._schema), **offences}
+            self.problems.extend(link_problems(file.path, text, offences))
 
     def _read_entities(self) -> None:
         schema = self._schema
@@ -245,21 +242,37 @@ class _Build:
                     yield Problem(file.path, *places[uid], f"`{uid}` is its own ancestor")
 
     def _check_modules(self) -> None:
-        file = self._source.files.get(MANIFEST)
-        text = file.content.decode("utf-8", "replace") if file else ""
         for number, binding in enumerate(self._manifest.interceptor):
             module = self._source.files.get(binding.module)
             if module is None:
-                place = find_key(text, ("interceptor", number, "module"))
+                place = self._manifest.place("interceptor", number, "module")
                 self.problems.append(Problem(MANIFEST, *place, f"there is no file `{binding.module}`"))
             elif binding.sha256 not in (None, module.digest):
-                place = find_key(text, ("interceptor", number, "sha256"))
+                place = self._manifest.place("interceptor", number, "sha256")
                 message = f"`{binding.module}` has the sha256 `{module.digest}`, not the one given"
                 self.problems.append(Problem(MANIFEST, *place, message))
 
 
 def _callable(tool: Tool) -> CallableTool:
     return CallableTool(EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert)
+
+
+def _link_offences(linked: Mapping[int, Rule], schema: BundleSchema) -> dict[int, str]:
+    """What the validator finds in linked policies, by the number of the link.
+
+    What it finds depends on the types of the slots' entities, so one link stands for all of a template and types.
+    """
+    chosen: dict[tuple[object, ...], tuple[int, Rule]] = {}
+    for number, rule in linked.items():
+        kinds = tuple((slot, uid.type) for slot, uid in rule.slots.items())
+        chosen.setdefault((rule.policy.id, kinds), (number, rule))
+    asked = list(chosen.values())
+    found = validate([linked_text(rule) for _, rule in asked], schema.schema) if asked else ()
+    offences: dict[int, str] = {}
+    for place, message in found:
+        number, rule = asked[place]
+        offences.setdefault(number, f"link `{rule.id}`: {message}")
+    return offences
 
 
 def _action_texts(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[str, dict[str, str]]:

@@ -6,8 +6,9 @@ import re
 import tomllib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
 
+from pdp.cedar.arguments import parse_type
 from pdp.cedar.caller_context import RESERVED
 from pdp.cedar.cedar_types import ESCAPE_KEYS
 from pdp.cedar.syntax import LineIndex
@@ -28,10 +29,15 @@ def _context_key(name: str) -> str:
     return name
 
 
+def _cedar_type(text: str) -> str:
+    parse_type(text)
+    return text
+
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 _Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_fact)]
 _ContextKey = Annotated[_Identifier, AfterValidator(_context_key)]
-_CedarType = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_CedarType = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_cedar_type)]
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _ModulePath = Annotated[str, StringConstraints(pattern=r"^interceptors/[^/\\]+\.wasm$")]
 
@@ -75,6 +81,15 @@ class Manifest(_Section):
     action_groups: dict[_Name, list[str]] = {}
     schema_: Annotated[SchemaSection, Field(alias="schema")] = SchemaSection()
     interceptor: list[InterceptorBinding] = []
+    _text: str = PrivateAttr("")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keep the file's text, which `parse_manifest` hands over as the context of the validation."""
+        self._text = context or ""
+
+    def place(self, *location: int | str) -> tuple[int, int]:
+        """Line and column of a key in the file; see `find_key`."""
+        return find_key(self._text, location)
 
 
 def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
@@ -92,16 +107,16 @@ def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
     except RecursionError:
         return Manifest(), [Problem(PATH, 1, 1, "nests too deeply")]
     try:
-        manifest = Manifest.model_validate(document)
+        manifest = Manifest.model_validate(document, context=text)
     except ValidationError as error:
         return Manifest(), [_value_problem(text, detail["loc"], detail["msg"]) for detail in error.errors()]
-    return manifest, _duplicate_names(text, manifest)
+    return manifest, _duplicate_names(manifest)
 
 
-def _duplicate_names(text: str, manifest: Manifest) -> list[Problem]:
+def _duplicate_names(manifest: Manifest) -> list[Problem]:
     names = [binding.name for binding in manifest.interceptor]
     return [
-        Problem(PATH, *find_key(text, ("interceptor", number, "name")), f"interceptor `{name}` is bound twice")
+        Problem(PATH, *manifest.place("interceptor", number, "name"), f"interceptor `{name}` is bound twice")
         for number, name in enumerate(names)
         if name in names[:number]
     ]
@@ -138,16 +153,14 @@ def find_key(text: str, location: tuple[int | str, ...]) -> tuple[int, int]:
     column = 1
     path = [part for part in location if part != "[key]"]
     for depth, part in enumerate(path):
-        wanted = part if isinstance(part, int) else 0
-        if isinstance(part, int) and depth:
+        wanted, first = 0, line_number
+        if isinstance(part, int):
             pattern = re.compile(rf"\s*\[\[\s*{re.escape(str(path[depth - 1]))}\s*\]\]")
-            line_number = 0
-        elif isinstance(part, str):
+            wanted, first = part, 0
+        else:
             name = re.escape(part)
             pattern = re.compile(rf"\s*(?:\[\[?[^\]]*\b{name}\s*\]|[\"']?{name}[\"']?\s*=)")
-        else:
-            break
-        places = [number for number in range(line_number, len(lines)) if pattern.match(lines[number])]
+        places = [number for number in range(first, len(lines)) if pattern.match(lines[number])]
         if len(places) <= wanted:
             break
         line_number = places[wanted]

@@ -15,6 +15,7 @@ from pdp.cedar.json_places import locate_all
 from pdp.cedar.model import EntityUid, is_entity_type, parse_uid
 from pdp.cedar.policies import Policy
 from pdp.cedar.strict_json import JsonError, JsonLimits, locate, parse_value
+from pdp.cedar.syntax import tokens
 from pdp.errors import Problem
 
 _KEYS = {"template_id", "link_id", "args"}
@@ -96,3 +97,15 @@ def link_rule(link: Link, templates: Mapping[str, Policy]) -> Rule:
         wanted = ", ".join(f"`{slot}`" for slot in template.slots)
         raise ValueError(f"template `{link.template_id}` wants exactly {wanted}")
     return Rule(link.link_id, template, link.slots)
+
+
+def linked_text(rule: Rule) -> str:
+    """The text of a linked policy: its template's with the slots filled."""
+    text = rule.policy.text
+    parts: list[str] = []
+    end = 0
+    for offset, token in tokens(text):
+        if token in rule.slots:
+            parts += text[end:offset], str(rule.slots[token])
+            end = offset + len(token)
+    return "".join([*parts, text[end:]])

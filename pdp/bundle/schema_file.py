@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cedarpy
@@ -112,8 +112,9 @@ def _principal_types(declared: Sequence[str], manifest: Manifest) -> tuple[list[
     asked = manifest.schema_.principal_types
     unknown = [name for name in asked if name not in declared]
     if unknown:
-        message = f"`schema.principal_types`: `{unknown[0]}` is not an entity type of `{PATH}`"
-        return [], [Problem(MANIFEST, 1, 1, message)]
+        place = manifest.place("schema", "principal_types")
+        message = f"`schema.principal_types`: {{}} is not an entity type of `{PATH}`"
+        return [], [Problem(MANIFEST, *place, message.format(f"`{name}`")) for name in unknown]
     usual = [name for name in declared if name.rpartition("::")[2] in _USUAL_PRINCIPALS]
     found = asked or usual or [name for name in declared if name != RESOURCE_TYPE]
     if not found:
@@ -132,12 +133,18 @@ def _schema_problem(text: str, written: int, message: str) -> Problem:
 
 def validate_policies(parsed: ParsedPolicies, schema: cedarpy.Schema) -> list[Problem]:
     """What Cedar's validator finds in one file's policies."""
-    text = "\n".join(policy.text for policy in parsed.policies)
-    problems = []
-    for error in cedarpy.validate_policies(text, schema, release_gil=True).errors:
+    policies = parsed.policies
+    return [
+        Problem(policies[number].path, policies[number].line, policies[number].column, text)
+        for number, message in validate([policy.text for policy in policies], schema)
+        for text in [f"policy `{policies[number].id}`: {message}"]
+    ]
+
+
+def validate(texts: Sequence[str], schema: cedarpy.Schema) -> Iterator[tuple[int, str]]:
+    """What Cedar's validator finds in policies: the number of the policy, from 0, and the message."""
+    for error in cedarpy.validate_policies("\n".join(texts), schema, release_gil=True).errors:
         # The validator knows the policies by their number in the text.
         number = error.policy_id.removeprefix("policy")
-        policy = parsed.policies[int(number) if number.isdigit() else 0]
         message = error.error.partition("`, ")[2] if error.error.startswith("for policy `policy") else error.error
-        problems.append(Problem(policy.path, policy.line, policy.column, f"policy `{policy.id}`: {message}"))
-    return problems
+        yield int(number) if number.isdigit() else 0, message

@@ -250,6 +250,7 @@ class DirectoryReader:
         read_bytes: Callable[[int, int], bytes] = read_up_to,
     ) -> None:
         self._root = root
+        self._name = printable(str(root))
         self._limits = limits
         self._pause = pause
         self._now_ns = now_ns
@@ -280,8 +281,8 @@ class DirectoryReader:
             if look.has_errors:
                 raise BundleError(look.problems)
             self._remember(look, files, now_ns)
-            return make_source(str(self._root), files.values(), look.problems)
-        raise restless(str(self._root))
+            return make_source(self._name, files.values(), look.problems)
+        raise restless(self._name)
 
     def _look(self) -> _Look:
         try:
@@ -289,9 +290,9 @@ class DirectoryReader:
             status = Path(root).stat()
         except (OSError, ValueError) as error:
             cause = unreadable(".", error).message
-            return _Look("", {}, (Problem(".", 0, 0, f"`{self._root}` {cause}"),))
+            return _Look("", {}, (Problem(".", 0, 0, f"`{self._name}` {cause}"),))
         if not stat.S_ISDIR(status.st_mode):
-            message = f"`{self._root}` is not a directory; the name of an archive ends in `.tar.gz` or `.tgz`"
+            message = f"`{self._name}` is not a directory; the name of an archive ends in `.tar.gz` or `.tgz`"
             return _Look(root, {}, (Problem(".", 0, 0, message),))
         walk = _Walk(root, self._limits)
         walk.directory("", root, frozenset({(status.st_dev, status.st_ino)}))

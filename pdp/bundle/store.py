@@ -113,8 +113,9 @@ class SnapshotStore:
         try:
             source = self._reader.read(self._source)
             if self._is_current(source):
+                warnings = self._warnings(source)
                 self._source = source
-                self._status = replace(self._status, attempted_at=now, degraded=(), problems=source.warnings)
+                self._status = replace(self._status, attempted_at=now, degraded=(), problems=warnings)
                 self._keep_copy(source)
                 return ReloadResult(False, source.revision)
             snapshot = self._loader.load(source)
@@ -125,14 +126,20 @@ class SnapshotStore:
         self._keep_copy(source)
         return ReloadResult(True, snapshot.revision)
 
+    def _warnings(self, source: Source) -> tuple[Problem, ...]:
+        """The warnings about an unchanged bundle: what is said of files that are not loaded may have changed."""
+        known = self._status.snapshot.warnings if self._status.snapshot else ()
+        before = self._source.warnings if self._source else ()
+        return tuple(sorted({*known} - {*before} | {*source.warnings}))
+
     def _is_current(self, source: Source) -> bool:
         snapshot = self._status.snapshot
         return snapshot is not None and snapshot.revision == source.revision
 
     def _failed(self, problems: Sequence[Problem], now: datetime) -> ReloadResult:
         revision = self._status.snapshot.revision if self._status.snapshot else ""
-        errors = sum(1 for problem in problems if problem.severity == "error")
-        reason = f"the bundle does not load: {errors} problem{'s' if errors != 1 else ''}, first: {problems[0]}"
+        errors = [problem for problem in problems if problem.severity == "error"]
+        reason = f"the bundle does not load: {len(errors)} problem{'s' if len(errors) != 1 else ''}, first: {errors[0]}"
         self._status = replace(self._status, attempted_at=now, degraded=(reason,), problems=tuple(problems))
         return ReloadResult(False, revision, tuple(problems))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pdp.bundle.manifest import PATH as MANIFEST
+from pdp.bundle.manifest import Manifest
 from pdp.bundle.source import SourceFile
 from pdp.cedar.json_places import locate_all
 from pdp.cedar.strict_json import JsonError, JsonLimits, locate, parse_value
@@ -38,16 +39,19 @@ def parse_tools(file: SourceFile) -> ParsedTools:
     return ParsedTools(tuple(tools), problems)
 
 
-def with_action_groups(tools: Sequence[Tool], groups: Mapping[str, Sequence[str]]) -> tuple[list[Tool], list[Problem]]:
+def with_action_groups(tools: Sequence[Tool], manifest: Manifest) -> tuple[list[Tool], list[Problem]]:
     """The tools with the operator's own action groups (`[action_groups]`: name to globs over `server/tool`)."""
+    groups = manifest.action_groups
+    places = {name: manifest.place("action_groups", name) for name in groups}
     servers = {tool.server for tool in tools}
     taken = [name for name in groups if name in GROUPS or name in servers]
-    problems = [Problem(MANIFEST, 1, 1, f"`action_groups.{name}`: this group exists already") for name in taken]
+    message = "`action_groups.{}`: this group exists already"
+    problems = [Problem(MANIFEST, *places[name], message.format(name)) for name in taken]
     for name, patterns in groups.items():
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(tool.action_id, pattern) for tool in tools):
                 message = f"`action_groups.{name}`: `{pattern}` matches no pinned tool"
-                problems.append(Problem(MANIFEST, 1, 1, message, "warning"))
+                problems.append(Problem(MANIFEST, *places[name], message, "warning"))
     return [replace(tool, groups=(*tool.groups, *_own_groups(tool, groups))) for tool in tools], problems
 
 

@@ -6,7 +6,7 @@ is no way around them to an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,6 +70,16 @@ class PolicyModel:
     context: CallerContext = field(default_factory=CallerContext)
 
 
+class _ShapeKey(NamedTuple):
+    """What makes a shape: `refs` are the context's entity references, `entities` the request's own, as JSON text."""
+
+    principal: EntityUid
+    action: EntityUid
+    resource: EntityUid
+    refs: tuple[EntityUid, ...]
+    entities: bytes
+
+
 class _Shape:
     """What all requests of one principal, action, resource and set of references share.
 
@@ -111,7 +121,8 @@ class Authorizer:
         self._model = model
         self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache)
-        self._shapes: BoundedCache[tuple[object, ...], _Shape] = BoundedCache(options.shape_cache)
+        self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache)
+        self._stores: BoundedCache[bytes, EntityStore] = BoundedCache(256)
         self._answers: BoundedCache[Query, Authorization] = BoundedCache(options.decision_cache)
         self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(options.decision_cache)
         self._keeps_decisions = options.decision_cache > 0
@@ -209,7 +220,7 @@ class Authorizer:
         if isinstance(query, ToolQuery):
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, "the arguments cannot be represented")
         message = message.removeprefix("failed to build request: ")
-        raise InvalidRequestError(_refused_field(message), message)
+        raise InvalidRequestError(_refused_field(query, message), message)
 
     def _prepare(self, query: Query) -> _Prepared | Authorization:
         if isinstance(query, ToolQuery):
@@ -225,6 +236,7 @@ class Authorizer:
             raise InvalidRequestError("subject.entity.type", message)
         # 2. What the caller adds is well-formed before anything of it is used.
         context = model.context.read(query.context)
+        store = self._store(query.entities)
         # 3. The tool is one that the operator has pinned.
         tool = model.tools.get((query.server, query.tool))
         if tool is None:
@@ -239,7 +251,7 @@ class Authorizer:
             full["session_id"] = query.session_id
         # 5. Only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
         refs = tuple(references(context)) if context else ()
-        shape = self._shape(query.principal, tool.action, tool.resource, refs, query.entities)
+        shape = self._shape(_ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities), store)
         text = shape.policies.cut(full)
         request = CedarRequest(query.principal, tool.action, tool.resource, text, shape.entities, None)
         try:
@@ -258,47 +270,34 @@ class Authorizer:
         _require_type(query.resource, "action_on_resource.resource.type")
         context = self._model.context.parse(query.context)
         refs = tuple(_possible_references(context))
-        shape = self._shape(query.principal, query.action, query.resource, refs, query.entities)
+        key = _ShapeKey(query.principal, query.action, query.resource, refs, query.entities)
+        shape = self._shape(key, self._store(query.entities))
         text = query.context.decode() or "{}"
         request = CedarRequest(query.principal, query.action, query.resource, text, shape.entities, self._model.schema)
         # The caller's context is for Cedar to check against the schema, so Cedar gets the whole request every time.
         return _Prepared(shape.policies, request)
 
-    def _shape(
-        self,
-        principal: EntityUid,
-        action: EntityUid,
-        resource: EntityUid,
-        refs: tuple[EntityUid, ...],
-        entities: bytes,
-    ) -> _Shape:
-        key = (principal, action, resource, refs, entities)
+    def _store(self, entities: bytes) -> EntityStore:
+        """The entities that a question can see: the bundle's, with its own on top."""
+        if not entities:
+            return self._model.entities
+        store = self._stores.get(entities)
+        if store is None:
+            store = merge_request_entities(self._model.entities, entities, self._model.schema)
+            if len(entities) <= _MAX_KEY_LENGTH:
+                self._stores.put(entities, store)
+        return store
+
+    def _shape(self, key: _ShapeKey, store: EntityStore) -> _Shape:
         shape = self._shapes.get(key)
         if shape is None:
-            shape = self._make_shape(principal, action, resource, refs, entities)
-            if len(entities) + _length((principal, action, resource, *refs)) <= _MAX_KEY_LENGTH:
+            policies = self._slices.find(*((uid, store.ancestors(uid)) for uid in key[:3]))
+            roots = {*key[:3], *key.refs, *policies.literals}
+            shape = _Shape(policies, store.slice(roots, policies.derefs))
+            if len(key.entities) + sum(len(uid.type) + len(uid.id) for uid in (*key[:3], *key.refs)) <= _MAX_KEY_LENGTH:
                 # A shape keeps its slice alive, so many shapes with large slices count for more.
-                self._shapes.put(key, shape, 1 + shape.policies.weight // 8)
+                self._shapes.put(key, shape, 1 + policies.weight // 8)
         return shape
-
-    def _make_shape(
-        self,
-        principal: EntityUid,
-        action: EntityUid,
-        resource: EntityUid,
-        refs: tuple[EntityUid, ...],
-        entities: bytes,
-    ) -> _Shape:
-        store = self._model.entities
-        if entities:
-            store = merge_request_entities(store, entities, self._model.schema)
-        policies = self._slices.find(
-            (principal, store.ancestors(principal)),
-            (action, store.ancestors(action)),
-            (resource, store.ancestors(resource)),
-        )
-        roots = {principal, action, resource, *refs, *policies.literals}
-        return _Shape(policies, store.slice(roots, policies.derefs))
 
 
 def _is_small(query: Query) -> bool:
@@ -315,20 +314,18 @@ def _require_type(uid: EntityUid, field_name: str) -> None:
         raise InvalidRequestError(field_name, f"`{uid.type}` is not a Cedar entity type name")
 
 
-def _length(uids: Iterable[EntityUid]) -> int:
-    return sum(len(uid.type) + len(uid.id) for uid in uids)
-
-
-#: How Cedar's complaint about a part of a request begins. Whatever else it says is about the context.
-_FIELDS = {
-    "principal": "subject.entity",
-    "action": "action_on_resource.action",
-    "resource": "action_on_resource.resource",
-}
-
-
-def _refused_field(message: str) -> str:
-    return _FIELDS.get(message.partition(" ")[0], "context_json")
+def _refused_field(query: ActionQuery, message: str) -> str:
+    """The field that Cedar's complaint is about: it begins with the part of the request, or names the entity."""
+    parts = {
+        "principal": ("subject.entity", query.principal),
+        "action": ("action_on_resource.action", query.action),
+        "resource": ("action_on_resource.resource", query.resource),
+    }
+    first = message.partition(" ")[0]
+    if first in parts:
+        return parts[first][0]
+    named = (field for field, uid in parts.values() if message.startswith(f"entity `{uid}`"))
+    return next(named, "context_json")
 
 
 def _possible_references(value: Any) -> list[EntityUid]:

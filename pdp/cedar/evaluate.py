@@ -197,4 +197,5 @@ def _with_shadow(answer: Authorization, permits: Outcome, forbids: Outcome, stri
     failed = {rule.id for outcome in (permits, forbids) for rule, _ in outcome.failed}
     matched = {rule.id for rule in forbids.satisfied} | permitting | failed
     report = ShadowReport(would_allow, tuple(sorted(flipping)), tuple(sorted(matched)))
-    return Authorization(answer.allowed, answer.denial, answer.determining, answer.errors, report)
+    errors = _policy_errors((*permits.failed, *forbids.failed))
+    return Authorization(answer.allowed, answer.denial, answer.determining, answer.errors + errors, report)

@@ -23,8 +23,13 @@ class EntityUid(NamedTuple):
     id: str
 
     def __str__(self) -> str:
-        escaped = self.id.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{self.type}::"{escaped}"'
+        return f'{self.type}::"{"".join(map(_escaped, self.id))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\u{{{ord(character):x}}}"
 
 
 def is_entity_type(name: str) -> bool:

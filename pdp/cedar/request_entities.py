@@ -23,6 +23,7 @@ def merge_request_entities(base: EntityStore, text: bytes, schema: cedarpy.Schem
     service to guess. Actions and their groups are the bundle's alone.
     """
     given = _given(text)
+    _require_no_cycle(base, given)
     texts: dict[str, dict[str, str]] = {}
     for form in _checked(given, text, schema):
         uid = uid_from_json(form["uid"])
@@ -32,11 +33,17 @@ def merge_request_entities(base: EntityStore, text: bytes, schema: cedarpy.Schem
                 raise InvalidRequestError(_FIELD, f"`{uid}` differs from the bundle's entity of that name")
             continue
         texts.setdefault(uid.type, {})[uid.id] = json.dumps(form)
-    merged = EntityStore(texts, base)
+    return EntityStore(texts, base)
+
+
+def _require_no_cycle(base: EntityStore, given: list[dict[str, Any]]) -> None:
+    texts: dict[str, dict[str, str]] = {}
+    for form in given:
+        uid = uid_from_json(form["uid"])
+        texts.setdefault(uid.type, {})[uid.id] = json.dumps({"uid": uid._asdict(), "parents": form.get("parents", [])})
     parents = {uid_from_json(parent) for form in given for parent in form.get("parents", ())}
-    for cycle in merged.find_cycles(parents):
+    for cycle in EntityStore(texts, base).find_cycles(parents):
         raise InvalidRequestError(_FIELD, f"`{cycle}` is its own ancestor")
-    return merged
 
 
 def _given(text: bytes) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class ArgumentMaker:
         return self._object(self._resolved(self._document), full_levels=_FULL_LEVELS)
 
     def wrong(self) -> dict[str, Any]:
-        """For each declared argument that does not take every kind of value, a value of a kind that it does not take."""
+        """For each declared argument that does not take every kind of value, one of a kind that it does not take."""
         found = {}
         for name, schema in self._resolved(self._document).get("properties", {}).items():
             refused = SAMPLES.keys() - self._kinds(schema)

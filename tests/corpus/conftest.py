@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus.corpus import ROOT, Case, load_cases
+from tests.corpus.corpus import ROOT, load_cases
 
 _ARCHIVE = ".tar.gz"
 

@@ -26,7 +26,16 @@ CASES = Path(__file__).resolve().parent / "cases"
 LEVELS = frozenset({"core", "server", "cli"})
 #: A document of a case to the field of the request that it fills.
 _DOCUMENTS = {"arguments": "arguments_json", "context": "context_json", "entities": "entities_json"}
-_KEYS = {"name", "bundle", "config", "request", "not_at", "expect", *_DOCUMENTS, *(f"{name}_hex" for name in _DOCUMENTS)}
+_KEYS = {
+    "name",
+    "bundle",
+    "config",
+    "request",
+    "not_at",
+    "expect",
+    *_DOCUMENTS,
+    *(f"{name}_hex" for name in _DOCUMENTS),
+}
 _EXPECTATIONS = ({"response", "log"}, {"error"})
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

@@ -93,3 +93,10 @@ def test_the_starter_is_what_init_writes(tmp_path: Path) -> None:
     assert main(["init", str(tmp_path / "bundle")]) == 0
     written = open_source(tmp_path / "bundle", SourceLimits()).read()
     assert written.revision == open_source(ROOT / "pdp/cli/starter", SourceLimits()).read().revision
+
+
+def test_the_example_in_the_readme_is_a_case() -> None:
+    """The case that the documentation of the format shows is one of the corpus, to the letter."""
+    text = (ROOT / "tests/corpus/README.md").read_text("utf-8")
+    [shown] = parse_cases("typed", "[" + text.split("```json\n")[1].split("```")[0] + "]")
+    assert shown in load_cases()

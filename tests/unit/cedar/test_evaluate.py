@@ -146,9 +146,9 @@ def test_shadow_policies_never_decide() -> None:
 
 
 def test_shadow_policies_that_fail_are_matched() -> None:
-    """A shadow forbid that fails would deny strictly; it is reported, and is no error of the answer."""
+    """A shadow forbid that fails would deny strictly; it is reported with its error, and changes nothing."""
     answer = _answer(ALLOW, _shadowed(BROKEN_FORBID))
-    assert (answer.allowed, answer.errors) == (True, ())
+    assert (answer.allowed, [error.policy_id for error in answer.errors]) == (True, ["broken"])
     assert answer.shadow == ShadowReport(False, ("broken",), ("broken",))
     assert _report(ALLOW, _shadowed(BROKEN_FORBID), strict=False) == (True, ShadowReport(True, (), ("broken",)))
     assert _report(_shadowed(BROKEN_PERMIT)) == (False, ShadowReport(False, (), ("lame",)))

@@ -138,7 +138,7 @@ class EntityUid(_message.Message):
     type: _builtins.str
     """The entity type with its namespace, such as `Agent` or `Acme::User`."""
     id: _builtins.str
-    """The identifier within the type; any text, also empty."""
+    """The identifier within the type; any text but the empty one, which is more often a lost identity than a name."""
     def __init__(
         self,
         *,
@@ -373,7 +373,7 @@ class ShadowReport(_message.Message):
 
     @_builtins.property
     def matched_policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The identifiers of all shadow policies that matched."""
+        """The identifiers of all shadow policies that were satisfied or failed to evaluate."""
 
     @_builtins.property
     def interceptors(self) -> _containers.RepeatedCompositeFieldContainer[_interceptor_pb2.InterceptorOutcome]:
