@@ -115,7 +115,10 @@ class SnapshotStore:
             if self._is_current(source):
                 warnings = self._warnings(source)
                 self._source = source
-                self._status = replace(self._status, attempted_at=now, degraded=(), problems=warnings)
+                snapshot = replace(self.current(), origin=source.origin)  # it may have come from the last good copy
+                self._status = replace(
+                    self._status, snapshot=snapshot, attempted_at=now, degraded=(), problems=warnings
+                )
                 self._keep_copy(source)
                 return ReloadResult(False, source.revision)
             snapshot = self._loader.load(source)

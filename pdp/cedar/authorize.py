@@ -113,6 +113,11 @@ class _Prepared(NamedTuple):
     fixed: RawAnswers | None = None
     key: tuple[object, ...] | None = None
 
+    @property
+    def group(self) -> tuple[int, ...]:
+        """Equal for questions of one shape and kind: a tool call and the same asked as an action are not of one kind."""
+        return tuple(map(id, (self.policies, self.request.entities, self.request.schema, self.fixed)))
+
 
 class Authorizer:
     """Answers questions about one `PolicyModel`. Safe to share between threads; its caches die with it."""
@@ -151,7 +156,7 @@ class Authorizer:
         Questions that share policies and entities go to Cedar together.
         """
         answers: list[Authorization | InvalidRequestError | None] = [self._answers.get(query) for query in queries]
-        groups: dict[tuple[int, int, int], list[tuple[int, _Prepared]]] = {}
+        groups: dict[tuple[int, ...], list[tuple[int, _Prepared]]] = {}
         for number, query in enumerate(queries):
             if answers[number] is not None:
                 continue
@@ -163,8 +168,7 @@ class Authorizer:
             if isinstance(prepared, _Prepared):
                 known = self._known(prepared)
                 if known is None:
-                    group = (id(prepared.policies), id(prepared.request.entities), id(prepared.fixed))
-                    groups.setdefault(group, []).append((number, prepared))
+                    groups.setdefault(prepared.group, []).append((number, prepared))
                     continue
                 answers[number] = known
             else:
@@ -194,7 +198,7 @@ class Authorizer:
         self, queries: Sequence[Query], members: Sequence[tuple[int, _Prepared]]
     ) -> list[tuple[int, Authorization | InvalidRequestError]]:
         first = members[0][1]
-        # All of one shape, so requests whose contexts were cut to the same text are the same request.
+        # All of one shape and kind, so requests with the same context text are the same request.
         requests = {prepared.request.context: prepared.request for _, prepared in members}
         try:
             found = evaluate(first.policies, list(requests.values()), first.fixed, strict=self._strict)

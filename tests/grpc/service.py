@@ -30,21 +30,13 @@ READ = tool("read", {"n": {"type": "integer"}, "owner": {"type": "string"}})
 BUNDLE: Files = {"policies/a.cedar": f'@id("all") {PERMIT_ALL}', "tools/srv.json": manifest(READ)}
 
 
-class Service:
-    """A running service: its app, its bundle and log on disk, and a client."""
+class Client:
+    """Asks a service over one channel, or over one for each of its services."""
 
-    def __init__(self, app: App, directory: Path, channel: grpc.Channel, admin: grpc.Channel) -> None:
-        self.app = app
-        self.bundle = directory / "bundle"
-        self.log = directory / "decisions.jsonl"
+    def __init__(self, channel: grpc.Channel, admin: grpc.Channel | None = None) -> None:
         self.channel = channel
         self.decision = decision_service_pb2_grpc.DecisionServiceStub(channel)
-        self.admin = admin_service_pb2_grpc.AdminServiceStub(admin)
-
-    @property
-    def address(self) -> str:
-        """Where DecisionService listens."""
-        return self.app.addresses[0]
+        self.admin = admin_service_pb2_grpc.AdminServiceStub(admin or channel)
 
     def authorize(self, request: pb.AuthorizeRequest) -> pb.AuthorizeResponse:
         """One question."""
@@ -53,6 +45,21 @@ class Service:
     def batch(self, *requests: pb.AuthorizeRequest) -> pb.AuthorizeBatchResponse:
         """Many questions."""
         return self.decision.AuthorizeBatch(pb.AuthorizeBatchRequest(requests=requests), timeout=TIMEOUT_SECONDS)
+
+
+class Service(Client):
+    """A running service, which is its own client: its app, its bundle and its log on disk."""
+
+    def __init__(self, app: App, directory: Path, channel: grpc.Channel, admin: grpc.Channel) -> None:
+        super().__init__(channel, admin)
+        self.app = app
+        self.bundle = directory / "bundle"
+        self.log = directory / "decisions.jsonl"
+
+    @property
+    def address(self) -> str:
+        """Where DecisionService listens."""
+        return self.app.addresses[0]
 
     def records(self, count: int) -> list[dict[str, Any]]:
         """The decision log, once it has `count` lines; each must be one JSON object."""
@@ -179,7 +186,7 @@ def error_info(error: Any) -> error_details_pb2.ErrorInfo:
 def refused_field(error: Any) -> str:
     """The field that an INVALID_ARGUMENT names."""
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
-    return error_info(error).metadata["field"]
+    return str(error_info(error).metadata["field"])
 
 
 def denial(response: pb.AuthorizeResponse) -> str:

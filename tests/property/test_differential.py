@@ -21,6 +21,7 @@ from pdp.cedar.index import Rule
 from pdp.cedar.model import ActionQuery, Authorization, DenialCode, EntityUid, Query, ToolQuery
 from pdp.cedar.policies import parse_policies
 from pdp.cedar.tool_schema import Tool, parse_manifest, schema_text
+from pdp.errors import InvalidRequestError
 from tests.property.worlds import MANIFEST, SCHEMA, World, make_queries, make_world, plain_answer
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220"))
@@ -177,3 +178,15 @@ def test_the_worlds_are_worth_asking() -> None:
             seen["link"] += any("-link" in reason for reason in reasons)
             seen["tool allow"] += decision == "Allow" and isinstance(query, ToolQuery)
     assert min(seen.values()) > 20, seen
+
+
+def test_a_batch_keeps_tool_calls_and_actions_apart() -> None:
+    """A tool call and the same question spelled out, in one batch: the latter is still checked against the schema."""
+    world = next(world for world in map(make_world, range(100)) if world.has_schema)
+    sides = Sides(world)
+    ada = EntityUid("User", "u0")
+    call = ToolQuery(ada, "srv", "get", b'{"owner": "ada"}')
+    spelled_out = ActionQuery(ada, EntityUid("Action", "srv/get"), EntityUid("Server", "srv"), b'{"input": 3}')
+    answers = sides.authorizer.authorize_batch([call, spelled_out])
+    assert isinstance(answers[0], Authorization)
+    assert isinstance(answers[1], InvalidRequestError)

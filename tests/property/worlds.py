@@ -333,9 +333,27 @@ def _doc_entity(rng: random.Random, name: str) -> dict[str, Any]:
 
 
 def make_queries(world: World, seed: int, count: int) -> list[ActionQuery | ToolQuery]:
-    """Requests about a world: half of them tool calls."""
+    """Requests about a world: half of them tool calls, some of them asked as action and resource instead."""
     rng = random.Random(seed)
-    return [_tool_query(rng) if rng.random() < 0.5 else _action_query(rng, world) for _ in range(count)]
+    return [_query(rng, world) for _ in range(count)]
+
+
+def _query(rng: random.Random, world: World) -> ActionQuery | ToolQuery:
+    chance = rng.random()
+    if chance < 0.1:
+        return _spelled_out_tool_query(rng)
+    return _tool_query(rng) if chance < 0.55 else _action_query(rng, world)
+
+
+def _spelled_out_tool_query(rng: random.Random) -> ActionQuery:
+    """The action of a tool with a context as a tool call has it: of one shape with tool calls, not of their kind."""
+    context = {"input": {"owner": rng.choice(["ada", "bob", "zoe"]), "count": rng.randint(0, 9)}, "undeclared": []}
+    return ActionQuery(
+        EntityUid("User", rng.choice([*_USERS, "missing"])),
+        EntityUid("Action", "srv/get"),
+        EntityUid("Server", "srv"),
+        json.dumps(context).encode(),
+    )
 
 
 def _action_query(rng: random.Random, world: World) -> ActionQuery:
