@@ -115,7 +115,7 @@ class _Prepared(NamedTuple):
 
     @property
     def group(self) -> tuple[int, ...]:
-        """Equal for questions of one shape and kind: a tool call and the same asked as an action are not of one kind."""
+        """Equal for questions of one shape and kind; a tool call asked as an action is not of the same kind."""
         return tuple(map(id, (self.policies, self.request.entities, self.request.schema, self.fixed)))
 
 
