@@ -34,6 +34,10 @@ _log = structlog.get_logger("pdp")
 
 _MIB = 1024 * 1024
 
+#: Objects made since the last collection, and younger collections before an older one. A call makes a hundred objects
+#: and keeps none of them, so the interpreter's 700 would have it look for cycles every few calls.
+_COLLECTOR = (50_000, 20, 20)
+
 
 class App:
     """The running service: the addresses that it really listens on.
@@ -58,6 +62,7 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
 
     Raises ConfigError, or BundleError if there is neither a bundle that loads nor a last good copy of one.
     """
+    gc.set_threshold(*_COLLECTOR)
     with ExitStack() as stack:
         store = _store(config, environ)
         store.start()

@@ -12,10 +12,11 @@ from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest, parse_manifest
 from pdp.bundle.policy_links import link_problems, link_rule, linked_text, parse_links
 from pdp.bundle.schema_file import PATH as SCHEMA
-from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema, validate, validate_policies
+from pdp.bundle.schema_file import RESOURCE_TYPE, BundleSchema, build_schema
 from pdp.bundle.snapshot import BundleCounts, Snapshot
 from pdp.bundle.source import Source, SourceFile
 from pdp.bundle.tool_files import parse_tools, with_action_groups
+from pdp.bundle.validation import Validator
 from pdp.cedar.arguments import parse_type
 from pdp.cedar.authorize import AuthorizeOptions, Authorizer, CallableTool, PolicyModel
 from pdp.cedar.caller_context import CallerContext
@@ -79,6 +80,7 @@ class _Build:
         self.problems: list[Problem] = list(source.warnings)
         self._manifest = Manifest()
         self._schema: BundleSchema | None = None
+        self._validator: Validator | None = None
         self._tools: list[Tool] = []
         self._policies: list[Policy] = []
         self._rules: list[Rule] = []
@@ -170,6 +172,7 @@ class _Build:
         self._schema, problems = self._parses.get(
             file, ",".join(others), build_schema, text, self._tools, self._manifest
         )
+        self._validator = Validator(self._schema, self._tools) if self._schema else None
         self.problems.extend(problems)
 
     def _read_policies(self) -> None:
@@ -180,10 +183,8 @@ class _Build:
             parsed = self._parses.get(file, "", parse_policies, file.path, text)
             self._policies.extend(parsed.policies)
             self.problems.extend(parsed.problems)
-            if self._schema is not None:
-                self.problems.extend(
-                    self._parses.get(file, self._schema.digest, validate_policies, parsed, self._schema.schema)
-                )
+            if self._schema is not None and self._validator is not None:
+                self.problems.extend(self._parses.get(file, self._schema.digest, self._validator.check_file, parsed))
         self._rules = [Rule(policy.id, policy) for policy in self._policies if not policy.slots]
         seen: dict[str, Policy] = {}
         for policy in self._policies:
@@ -212,8 +213,8 @@ class _Build:
                     offences[link.number] = f"link `{link.link_id}`: policy id `{link.link_id}` is taken"
                 taken.add(link.link_id)
             self._rules.extend(linked.values())
-            if self._schema is not None:
-                offences = {**_link_offences(linked, self._schema), **offences}
+            if self._validator is not None:
+                offences = {**_link_offences(linked, self._validator), **offences}
             self.problems.extend(link_problems(file.path, text, offences))
 
     def _read_entities(self) -> None:
@@ -257,7 +258,7 @@ def _callable(tool: Tool) -> CallableTool:
     return CallableTool(EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert)
 
 
-def _link_offences(linked: Mapping[int, Rule], schema: BundleSchema) -> dict[int, str]:
+def _link_offences(linked: Mapping[int, Rule], validator: Validator) -> dict[int, str]:
     """What the validator finds in linked policies, by the number of the link.
 
     What it finds depends on the types of the slots' entities, so one link stands for all of a template and types.
@@ -267,7 +268,7 @@ def _link_offences(linked: Mapping[int, Rule], schema: BundleSchema) -> dict[int
         kinds = tuple((slot, uid.type) for slot, uid in rule.slots.items())
         chosen.setdefault((rule.policy.id, kinds), (number, rule))
     asked = list(chosen.values())
-    found = validate([linked_text(rule) for _, rule in asked], schema.schema) if asked else ()
+    found = validator.check([(rule.policy, linked_text(rule)) for _, rule in asked])
     offences: dict[int, str] = {}
     for place, message in found:
         number, rule = asked[place]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cedarpy
@@ -11,7 +11,6 @@ import cedarpy
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest
 from pdp.cedar.model import is_entity_type
-from pdp.cedar.policies import ParsedPolicies
 from pdp.cedar.syntax import LineIndex, find_schema_excess, locate_error, tokens
 from pdp.cedar.tool_schema import Tool, schema_text
 from pdp.errors import Problem
@@ -23,6 +22,31 @@ RESOURCE_TYPE = "Server"
 
 #: Who asks, unless the bundle says otherwise.
 _USUAL_PRINCIPALS = ("Agent", "User")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the author wrote, from which the schema of any selection of tools is made."""
+
+    text: str
+    declared: tuple[str, ...]
+    principal_types: tuple[str, ...]
+    manifest: Manifest
+
+    def with_tools(self, tools: Sequence[Tool]) -> str:
+        """The schema text with the generated part for `tools`."""
+        if not tools:
+            return self.text
+        bindings = self.manifest.interceptor
+        generated = schema_text(
+            tools,
+            principal_types=self.principal_types,
+            resource_type=RESOURCE_TYPE,
+            declare_server=RESOURCE_TYPE not in self.declared,
+            context_types=self.manifest.context,
+            annotation_types={binding.name: binding.annotations for binding in bindings if binding.annotations},
+        )
+        return f"{self.text.rstrip()}\n\n{generated}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +62,11 @@ class BundleSchema:
     digest: str
     actions: str
     principal_types: tuple[str, ...]
+    _written: _Written
+
+    def only(self, tools: Sequence[Tool]) -> cedarpy.Schema:
+        """The schema as it would be with no other tools. ValueError if the author's part refers to others."""
+        return cedarpy.Schema.from_str(self._written.with_tools(tools), release_gil=True)
 
 
 def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tuple[BundleSchema | None, list[Problem]]:
@@ -49,15 +78,8 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
     principals, problems = _principal_types(declared, manifest)
     if problems:
         return None, _syntax_problems(written) or problems
-    generated = schema_text(
-        tools,
-        principal_types=principals,
-        resource_type=RESOURCE_TYPE,
-        declare_server=RESOURCE_TYPE not in declared,
-        context_types=manifest.context,
-        annotation_types={binding.name: binding.annotations for binding in manifest.interceptor if binding.annotations},
-    )
-    text = f"{written.rstrip()}\n\n{generated}" if tools else written
+    parts = _Written(written, tuple(declared), tuple(principals), manifest)
+    text = parts.with_tools(tools)
     try:
         schema = cedarpy.Schema.from_str(text, release_gil=True)
     except ValueError as error:
@@ -65,7 +87,7 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
     canonical = str(schema)
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     actions = str(cedarpy.Entities.from_json_str("[]", schema))
-    return BundleSchema(schema, canonical, digest, actions, tuple(principals)), []
+    return BundleSchema(schema, canonical, digest, actions, tuple(principals), parts), []
 
 
 def _syntax_problems(written: str) -> list[Problem]:
@@ -129,22 +151,3 @@ def _schema_problem(text: str, written: int, message: str) -> Problem:
     if offset >= written:
         return Problem(PATH, 1, 1, f"{message} (in the part that is generated from tools/)")
     return Problem(PATH, *LineIndex(text).position(offset), message)
-
-
-def validate_policies(parsed: ParsedPolicies, schema: cedarpy.Schema) -> list[Problem]:
-    """What Cedar's validator finds in one file's policies."""
-    policies = parsed.policies
-    return [
-        Problem(policies[number].path, policies[number].line, policies[number].column, text)
-        for number, message in validate([policy.text for policy in policies], schema)
-        for text in [f"policy `{policies[number].id}`: {message}"]
-    ]
-
-
-def validate(texts: Sequence[str], schema: cedarpy.Schema) -> Iterator[tuple[int, str]]:
-    """What Cedar's validator finds in policies: the number of the policy, from 0, and the message."""
-    for error in cedarpy.validate_policies("\n".join(texts), schema, release_gil=True).errors:
-        # The validator knows the policies by their number in the text.
-        number = error.policy_id.removeprefix("policy")
-        message = error.error.partition("`, ")[2] if error.error.startswith("for policy `policy") else error.error
-        yield int(number) if number.isdigit() else 0, message

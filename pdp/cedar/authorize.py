@@ -16,7 +16,14 @@ from pdp.cedar.arguments import ConvertedInput
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore, references
-from pdp.cedar.evaluate import CedarRequest, RawAnswers, RefusedRequestError, evaluate, evaluate_fixed
+from pdp.cedar.evaluate import (
+    CedarRequest,
+    RawAnswers,
+    RefusedRequestError,
+    cedar_uids,
+    evaluate,
+    evaluate_fixed,
+)
 from pdp.cedar.index import Rule
 from pdp.cedar.model import (
     ActionQuery,
@@ -81,25 +88,16 @@ class _ShapeKey(NamedTuple):
 
 
 class _Shape:
-    """What all requests of one principal, action, resource and set of references share.
+    """What all requests of one principal, action, resource and set of references share."""
 
-    `fixed` is worked out when the shape comes up again: for one that never does, it would be a second evaluation.
-    """
+    __slots__ = ("entities", "fixed", "policies", "uids")
 
-    __slots__ = ("entities", "fixed", "policies", "seen")
-
-    def __init__(self, policies: PolicySlice, entities: cedarpy.Entities) -> None:
+    def __init__(self, key: _ShapeKey, policies: PolicySlice, entities: cedarpy.Entities) -> None:
+        self.uids = cedar_uids(key.principal, key.action, key.resource)
         self.policies = policies
         self.entities = entities
+        #: What the candidates say that never look at the context, once a tool call has asked.
         self.fixed: RawAnswers | None = None
-        self.seen = False
-
-    def answer_fixed(self, request: CedarRequest) -> RawAnswers | None:
-        """What never changes for this shape, from its second request on."""
-        if self.fixed is None and self.seen:
-            self.fixed = evaluate_fixed(self.policies, request)
-        self.seen = True
-        return self.fixed
 
 
 class _Prepared(NamedTuple):
@@ -257,16 +255,17 @@ class Authorizer:
         refs = tuple(references(context)) if context else ()
         shape = self._shape(_ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities), store)
         text = shape.policies.cut(full)
-        request = CedarRequest(query.principal, tool.action, tool.resource, text, shape.entities, None)
-        try:
-            fixed = shape.answer_fixed(request)
-        except RefusedRequestError as error:
-            # Nothing of the agent's is in that request: what Cedar refuses is who asks.
-            raise InvalidRequestError("subject.entity", str(error)) from error
+        request = CedarRequest(shape.uids, text, shape.entities, None)
+        if shape.fixed is None:
+            try:
+                shape.fixed = evaluate_fixed(shape.policies, request)
+            except RefusedRequestError as error:
+                # Nothing of the agent's is in that request: what Cedar refuses is who asks.
+                raise InvalidRequestError("subject.entity", str(error)) from error
         key = None
         if self._keeps_decisions and len(text) <= _MAX_KEY_LENGTH and _is_small(query):
             key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
-        return _Prepared(shape.policies, request, fixed, key)
+        return _Prepared(shape.policies, request, shape.fixed, key)
 
     def _prepare_action(self, query: ActionQuery) -> _Prepared:
         _require_type(query.principal, "subject.entity.type")
@@ -277,7 +276,7 @@ class Authorizer:
         key = _ShapeKey(query.principal, query.action, query.resource, refs, query.entities)
         shape = self._shape(key, self._store(query.entities))
         text = query.context.decode() or "{}"
-        request = CedarRequest(query.principal, query.action, query.resource, text, shape.entities, self._model.schema)
+        request = CedarRequest(shape.uids, text, shape.entities, self._model.schema)
         # The caller's context is for Cedar to check against the schema, so Cedar gets the whole request every time.
         return _Prepared(shape.policies, request)
 
@@ -297,7 +296,7 @@ class Authorizer:
         if shape is None:
             policies = self._slices.find(*((uid, store.ancestors(uid)) for uid in key[:3]))
             roots = {*key[:3], *key.refs, *policies.literals}
-            shape = _Shape(policies, store.slice(roots, policies.derefs))
+            shape = _Shape(key, policies, store.slice(roots, policies.derefs))
             if len(key.entities) + sum(len(uid.type) + len(uid.id) for uid in (*key[:3], *key.refs)) <= _MAX_KEY_LENGTH:
                 # A shape keeps its slice alive, so many shapes with large slices count for more.
                 self._shapes.put(key, shape, 1 + policies.weight // 8)

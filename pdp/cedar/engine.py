@@ -8,7 +8,7 @@ extension module directly; where it does not behave as expected (tried once at i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cedarpy
@@ -16,7 +16,7 @@ import cedarpy
 #: One answer in a form that is equal for equal answers; `read` understands it.
 RawAnswer = str | tuple[str, tuple[str, ...], tuple[str, ...]]
 
-_Requests = Sequence[dict[str, Any]]
+_Requests = list[dict[str, Any]]
 _Ask = Callable[[_Requests, cedarpy.PolicySet, cedarpy.Entities, cedarpy.Schema | None], list[RawAnswer]]
 
 
@@ -44,7 +44,7 @@ def ask_publicly(
     requests: _Requests, policies: cedarpy.PolicySet, entities: cedarpy.Entities, schema: cedarpy.Schema | None
 ) -> list[RawAnswer]:
     """Ask through cedarpy's public interface."""
-    results = cedarpy.is_authorized_batch(list(requests), policies, entities, schema)
+    results = cedarpy.is_authorized_batch(requests, policies, entities, schema)
     return [
         (result.decision.value, tuple(result.diagnostics.reasons), tuple(result.diagnostics.errors))
         for result in results
@@ -60,7 +60,7 @@ def ask_directly(
 ) -> list[RawAnswer]:
     """Ask cedarpy's extension module."""
     inner = entities._inner  # noqa: SLF001 - see the module's docstring
-    texts = cedarpy._internal.is_authorized_batch(list(requests), policies, inner, schema, False)  # noqa: SLF001
+    texts = cedarpy._internal.is_authorized_batch(requests, policies, inner, schema, False)  # noqa: SLF001
     return [f"{text[:end]}}}" if (end := text.find(_TIMINGS)) > 0 else text for text in texts]
 
 

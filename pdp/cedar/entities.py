@@ -34,9 +34,9 @@ class Entity:
 
 def uid_from_json(value: Any) -> EntityUid:
     """A uid from either of Cedar's JSON forms. ValueError for anything else."""
-    if isinstance(value, dict) and "__entity" in value:
+    if isinstance(value, dict) and value.keys() == {"__entity"}:
         value = value["__entity"]
-    if isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("id"), str):
+    if isinstance(value, dict) and value.keys() == {"type", "id"} and all(isinstance(v, str) for v in value.values()):
         return EntityUid(value["type"], value["id"])
     raise ValueError('an entity uid is written `{"type": "…", "id": "…"}`')
 

@@ -26,24 +26,26 @@ class RefusedRequestError(ValueError):
     """Cedar could not build the request (never a decision); the text is Cedar's."""
 
 
-class CedarRequest(NamedTuple):
-    """A request as Cedar takes it: `context` is JSON text, `schema` is None where the context needs no check."""
+def cedar_uids(principal: EntityUid, action: EntityUid, resource: EntityUid) -> dict[str, object]:
+    """Who, what and on what, in cedarpy's form. As dicts: the surface syntax does not survive escapes."""
+    parts = {"principal": principal, "action": action, "resource": resource}
+    return {name: {"type": uid.type, "id": uid.id} for name, uid in parts.items()}
 
-    principal: EntityUid
-    action: EntityUid
-    resource: EntityUid
+
+class CedarRequest(NamedTuple):
+    """A request as Cedar takes it: `uids` from `cedar_uids`, `context` as JSON text.
+
+    `schema` is None where the context needs no check.
+    """
+
+    uids: dict[str, object]
     context: str
     entities: cedarpy.Entities
     schema: cedarpy.Schema | None
 
     def arguments(self) -> dict[str, object]:
-        """The request in cedarpy's form. Uids go as dicts: the surface syntax does not survive escapes."""
-        return {
-            "principal": {"type": self.principal.type, "id": self.principal.id},
-            "action": {"type": self.action.type, "id": self.action.id},
-            "resource": {"type": self.resource.type, "id": self.resource.id},
-            "context": self.context,
-        }
+        """The request in cedarpy's form."""
+        return {**self.uids, "context": self.context}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ def evaluate(
 ) -> list[Authorization]:
     """Answer each request. All must share entities and schema; raises RefusedRequestError if Cedar refuses one.
 
-    `fixed` is what `evaluate_fixed` said for requests of this shape; without it every candidate is evaluated. With
-    `strict`, a forbid that fails to evaluate denies: Cedar alone would skip it, as if it had not been written.
+    `fixed` is what `evaluate_fixed` said for requests of this shape; None evaluates every candidate. With `strict`, a
+    forbid that fails to evaluate denies: Cedar alone would skip it, as if it had not been written.
     """
     groups = policy_slice.all if fixed is None else policy_slice.varying
     return [_answer(policy_slice, groups, raw, fixed, strict) for raw in _ask(groups, requests)]
@@ -78,13 +80,18 @@ def evaluate_fixed(policy_slice: PolicySlice, request: CedarRequest) -> RawAnswe
 
 
 def _ask(groups: PolicyGroups, requests: Sequence[CedarRequest]) -> Iterable[RawAnswers]:
-    first = requests[0]
     arguments = [request.arguments() for request in requests]
-    columns = [
-        [None] * len(requests) if group is None else ask(arguments, group.policy_set, first.entities, first.schema)
-        for group in groups
-    ]
-    return zip(*columns, strict=True)
+    if groups.has_shadow:
+        return zip(*(_ask_group(group, requests[0], arguments) for group in groups), strict=True)
+    return [(raw, None, None) for raw in _ask_group(groups.enforced, requests[0], arguments)]
+
+
+def _ask_group(
+    group: PolicyGroup | None, first: CedarRequest, arguments: list[dict[str, object]]
+) -> Sequence[RawAnswer | None]:
+    if group is None:
+        return [None] * len(arguments)
+    return ask(arguments, group.policy_set, first.entities, first.schema)
 
 
 def _answer(
@@ -102,7 +109,7 @@ def _answer(
             outcomes = [_joined(*pair) for pair in zip(outcomes, others, strict=True)]
         enforced, permits, forbids = outcomes
         known = _authorization(enforced, strict)
-        if policy_slice.all.has_shadow:
+        if policy_slice.has_shadow:
             known = _with_shadow(known, permits, forbids, strict)
         if _is_small(raw) and (fixed is None or _is_small(fixed)):
             policy_slice.answers.put((raw, fixed), known)

@@ -63,7 +63,7 @@ class PolicyGroups(NamedTuple):
 
 
 class PolicySlice:
-    """The candidates of one request shape, ready for Cedar.
+    """The candidates of one request shape, ready for Cedar. Each set of them is parsed when it is first asked.
 
     `literals`, `derefs` and `cut` say what else they can look at. `answers` keeps what has been made of what
     Cedar said.
@@ -71,8 +71,7 @@ class PolicySlice:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
-        #: All candidates. The enforced group is there even if it is empty: Cedar checks the request all the same.
-        self.all = _groups(rules)._replace(enforced=PolicyGroup(rule for rule in rules if not rule.policy.shadow))
+        self.has_shadow = any(rule.policy.shadow for rule in rules)
         self.literals = frozenset[EntityUid]().union(*(rule.policy.literals for rule in rules))
         self.derefs = max((rule.policy.derefs for rule in rules), default=0)
         self.cut = ContextCut(ContextUse.union(rule.policy.context for rule in rules))
@@ -82,6 +81,12 @@ class PolicySlice:
     def weight(self) -> int:
         """How many policies are held parsed: what a slice costs to keep."""
         return len(self._rules) + 1
+
+    @cached_property
+    def all(self) -> PolicyGroups:
+        """All candidates. The enforced group is there even if it is empty: Cedar checks the request all the same."""
+        groups = _groups(self._rules)
+        return groups if groups.enforced else groups._replace(enforced=PolicyGroup(()))
 
     @cached_property
     def fixed(self) -> PolicyGroups:

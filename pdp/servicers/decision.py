@@ -154,5 +154,5 @@ def _batch_error(error: InvalidRequestError) -> pb.BatchError:
 
 def _require_time(context: grpc.ServicerContext) -> None:
     """Work for a caller that no longer waits is not done."""
-    if not context.is_active() or context.time_remaining() == 0:
+    if context.time_remaining() == 0:
         raise DeadlineExceededError("the deadline passed before the call was answered")

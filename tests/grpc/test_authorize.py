@@ -134,7 +134,9 @@ BAD_ENTITIES = [
     _entities(entity("Agent", "x", age=None)),
     _entities(entity("Agent", "x", age={"__entity": ["Agent", "x"]})),
     _entities({**entity("Agent", "x"), "parents": 5}),
-    _entities(entity("Agent", "x"), entity("Agent", "x")),
+    _entities({**entity("Agent", "x"), "parents": [{"type": "Group", "id": "g", "more": 1.5}]}),
+    _entities({**entity("Agent", "x"), "uid": {"type": "Agent", "id": "x", "more": 1.5}}),
+    _entities({**entity("Agent", "x"), "more": 1.5}, entity("Agent", "x")),
     _entities(entity("Action", "srv/read")),
     _entities(entity("Action", "mine", ("Action", "call_tool"))),
     _entities(entity("Agent", "a")),  # has another parent in the bundle

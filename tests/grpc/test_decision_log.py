@@ -196,16 +196,8 @@ def test_refused_questions_are_no_decisions(tmp_path: Path) -> None:
         assert [record["request_id"] for record in service.records(1)] == ["good"]
 
 
-HOSTILE = [
-    '"}\n{"kind":"authorize","decision":"ALLOW"',
-    "\r\n",
-    "\x00\x1b[2J",
-    "\u2028\u2029\x85",
-    "\\",
-    '\\"',
-    "\ufeff",
-]
-HOSTILE += ["\U0001f600", "\x7f", "a\nb", '","decision":"ALLOW","x":"']
+HOSTILE = ['"}\n{"kind":"authorize","decision":"ALLOW"', "\r\n", "\x00\x1b[2J", "\u2028\u2029\x85", "\\", '\\"']
+HOSTILE += ["\ufeff", "\U0001f600", "\x7f", "a\nb", '","decision":"ALLOW","x":"']
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -152,14 +152,14 @@ def test_a_bad_bundle_changes_nothing_but_the_status() -> None:
         reader.files = broken
         result = store.reload()
         assert (result.changed, result.revision) == (False, snapshot.revision)
-        assert store.current() is snapshot
+        assert store.current().authorizer is snapshot.authorizer
         assert store.status.loaded_at == loaded_at
         assert store.status.problems == result.problems
         [reason] = _reasons(store)
         assert reason == f"the bundle does not load: 1 problem, first: {result.problems[0]}"
     reader.files = GOOD
     assert store.reload() == ReloadResult(False, snapshot.revision)
-    assert store.current() is snapshot
+    assert store.current().authorizer is snapshot.authorizer
     assert (_reasons(store), store.status.problems) == ([], ())
 
 
@@ -176,7 +176,7 @@ def test_the_reason_names_an_error_and_counts_only_errors() -> None:
 
 
 def test_an_unchanged_bundle_keeps_its_snapshot() -> None:
-    """Reading the same again keeps the very snapshot, caches and all, and its warnings."""
+    """Reading the same again keeps what decides, caches and all, and the warnings."""
     warned = {**GOOD, "bundle.toml": '[action_groups]\nmine = ["nope/*"]'}
     store = _store(MemoryReader(warned))
     store.start()
@@ -184,7 +184,7 @@ def test_an_unchanged_bundle_keeps_its_snapshot() -> None:
     assert len(problems) == 1
     before = store.status.attempted_at
     assert store.reload() == ReloadResult(False, snapshot.revision)
-    assert store.current() is snapshot
+    assert store.current().authorizer is snapshot.authorizer
     assert store.status.problems == problems
     assert before is not None
     assert store.status.attempted_at is not None
@@ -346,7 +346,7 @@ def test_whatever_becomes_of_the_directory_the_snapshot_serves(directory: Path, 
     result = store.reload()
     assert not result.changed
     assert result.problems != ()
-    assert store.current() is snapshot
+    assert store.current().authorizer is snapshot.authorizer
     assert len(store.status.degraded) == 1
     restarted = _store(open_source(directory, LIMITS), LastGood(tmp_path / "state"))
     restarted.start()

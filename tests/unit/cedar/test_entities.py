@@ -42,7 +42,18 @@ def test_uids_have_two_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 5, 'A::"x"', ["A", "x"], {}, {"type": "A"}, {"type": "A", "id": 5}, {"__entity": 5}]
+    "value",
+    [
+        None,
+        5,
+        'A::"x"',
+        ["A", "x"],
+        {},
+        {"type": "A"},
+        {"type": "A", "id": 5},
+        {"__entity": 5},
+        {"type": "A", "id": "x", "more": 1},
+    ],
 )
 def test_other_forms_are_no_uids(value: Any) -> None:
     """Whatever is not one of the two forms is refused."""

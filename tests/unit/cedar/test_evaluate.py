@@ -5,7 +5,7 @@ from __future__ import annotations
 import cedarpy
 import pytest
 
-from pdp.cedar.evaluate import CedarRequest, RefusedRequestError, evaluate, evaluate_fixed
+from pdp.cedar.evaluate import CedarRequest, RefusedRequestError, cedar_uids, evaluate, evaluate_fixed
 from pdp.cedar.index import Rule
 from pdp.cedar.model import Authorization, Denial, DenialCode, EntityUid, PolicyError, ShadowReport
 from pdp.cedar.policies import parse_policies
@@ -27,7 +27,7 @@ def _slice(*texts: str) -> PolicySlice:
 def _request(n: int = 1, principal: str = "User") -> CedarRequest:
     uid = EntityUid(principal, "a")
     entities = cedarpy.Entities.from_json_str("[]")
-    return CedarRequest(uid, EntityUid("Action", "read"), uid, f'{{"n": {n}}}', entities, None)
+    return CedarRequest(cedar_uids(uid, EntityUid("Action", "read"), uid), f'{{"n": {n}}}', entities, None)
 
 
 def _answer(*texts: str, n: int = 1, strict: bool = True) -> Authorization:
@@ -206,7 +206,8 @@ def test_links_are_named_by_their_own_ids() -> None:
 def test_errors_of_long_ids_are_not_kept() -> None:
     """An error can quote an id of any length; such answers are given and forgotten."""
     policies = _slice("forbid(principal, action, resource) when { principal.absent };")
-    request = _request()._replace(principal=EntityUid("User", "x" * 20_000))
+    uid = EntityUid("User", "x" * 20_000)
+    request = _request()._replace(uids=cedar_uids(uid, EntityUid("Action", "read"), uid))
     [answer] = evaluate(policies, [request], None, strict=True)
     assert answer.errors != ()
     assert isinstance(answer.errors[0], PolicyError)

@@ -57,6 +57,15 @@ def _refused(*arguments: Any) -> str:
         ('[{"uid":"User::\\"a\\"","attrs":{},"parents":[]}]', "an entity uid is written"),
         ('[{"uid":["User","a"],"attrs":{},"parents":[]}]', "an entity uid is written"),
         ('[{"uid":{"type":"User","id":1},"attrs":{},"parents":[]}]', "an entity uid is written"),
+        ('[{"uid":{"type":"User","id":"a","x":1.5},"attrs":{},"parents":[]}]', "an entity uid is written"),
+        (
+            '[{"uid":{"__entity":{"type":"User","id":"a"},"x":1.5},"attrs":{},"parents":[]}]',
+            "an entity uid is written",
+        ),
+        (
+            '[{"uid":{"type":"User","id":"a"},"attrs":{},"parents":[{"type":"Group","id":"g","x":1.5}]}]',
+            "an entity uid is written",
+        ),
         ('[{"uid":{"type":"User","id":"a"},"attrs":{},"parents":null}]', '`User::"a"`: `parents` must be an array'),
         ('[{"uid":{"type":"User","id":"a"},"attrs":{},"parents":[1]}]', "an entity uid is written"),
         ('[{"uid":{"type":"User","id":"a"},"parents":[]}]', "error during entity deserialization"),
