@@ -87,7 +87,7 @@ def require_id(value: str, field: str) -> None:
 
 
 #: Responses without what is particular to one call, by the identity of the answer; the answer is kept beside its
-#: response, so an identity is not used again while it is a key here.
+#: response, so an identity is not used again while it is a key here. The size counts answers and policies they name.
 _responses: BoundedCache[int, tuple[Authorization, decision_service_pb2.AuthorizeResponse]] = BoundedCache(4_096)
 
 
@@ -101,7 +101,7 @@ def write_authorization(
     known = _responses.get(id(answer))
     if known is None or known[0] is not answer:
         known = (answer, _response(answer))
-        _responses.put(id(answer), known)
+        _responses.put(id(answer), known, 1 + len(answer.determining))
     response.MergeFrom(known[1])
     response.decision_id = decision_id
     response.revision = revision

@@ -62,11 +62,11 @@ class RecordingSink:
 
 
 class Clients(NamedTuple):
-    """Clients of both services, and the server that they call."""
+    """Clients of both services, and what answers the first."""
 
     decision: decision_service_pb2_grpc.DecisionServiceStub
     admin: admin_service_pb2_grpc.AdminServiceStub
-    server: Server
+    servicer: DecisionServicer
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def put_together(
             yield Clients(
                 decision_service_pb2_grpc.DecisionServiceStub(channel),
                 admin_service_pb2_grpc.AdminServiceStub(channel),
-                server,
+                decision,
             )
     finally:
         server.stop()

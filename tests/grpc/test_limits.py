@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from pdp._gen.pdp.v1 import admin_service_pb2, decision_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
+from pdp.errors import DeadlineExceededError
 from tests.grpc.doubles import RecordingSink, put_together
 from tests.grpc.service import (
     TIMEOUT_SECONDS,
@@ -95,6 +96,30 @@ def test_nothing_is_decided_for_a_caller_that_is_gone(tmp_path: Path) -> None:
         assert reload.result().revision
         assert service.authorize(tool_call(request_id="in time")).decision == ALLOW
         assert [record["request_id"] for record in service.records(1)] == ["in time"]
+
+
+class LateContext:
+    """Stands for grpc's context of a call whose deadline has passed, though grpc has not noticed yet."""
+
+    def time_remaining(self) -> float:
+        """Nothing."""
+        return 0.0
+
+    def is_active(self) -> bool:
+        """Still."""
+        return True
+
+
+def test_a_deadline_that_has_passed_is_noticed() -> None:
+    """A question that comes to its handler too late is not worked on, alone or in a batch."""
+    sink = RecordingSink()
+    with put_together(sink=sink) as clients:
+        context: Any = LateContext()
+        with pytest.raises(DeadlineExceededError):
+            clients.servicer.Authorize(tool_call(), context)
+        with pytest.raises(DeadlineExceededError):
+            clients.servicer.AuthorizeBatch(pb.AuthorizeBatchRequest(requests=[tool_call()]), context)
+    assert sink.lines == 0
 
 
 def test_a_batch_stops_when_its_caller_is_gone() -> None:

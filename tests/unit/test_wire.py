@@ -182,6 +182,14 @@ def test_answers_are_never_mixed_up() -> None:
         assert (response.decision == decision_pb2.DECISION_ALLOW) == answer.allowed
 
 
+def test_large_answers_do_not_pile_up() -> None:
+    """What is kept of answers that name thousands of policies is bounded by the policies, not by the answers."""
+    for number in range(50):
+        policies = tuple(DeterminingPolicy(f"{number} {name}", "permit", {}) for name in range(1_000))
+        assert len(_written(Authorization(True, None, policies)).determining_policies) == 1_000
+    assert len(wire._responses) <= 10
+
+
 def test_one_response_does_not_change_another() -> None:
     """What a caller of this function does to one response is not seen in the next one of the same answer."""
     answer = Authorization(True, None, (DeterminingPolicy("p", "permit", {"a": "b"}),))
