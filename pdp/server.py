@@ -22,11 +22,16 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from pdp.call_pool import CallPool
 from pdp.config import LimitsConfig, ServerConfig
 from pdp.errors import ConfigError, InvalidRequestError
 from pdp.status import guard_stream, guard_unary
 
 _log = structlog.get_logger("pdp.server")
+
+#: A draining server that has answered no call at this many looks in a row has nothing to wait for.
+_IDLE_CHECKS = 5
+_IDLE_CHECK_SECONDS = 0.05
 
 
 #: Reflection streams answered at once. They stay open while their callers think, so they have threads of their own.
@@ -66,7 +71,7 @@ class Server:
         self._config = server
         self._names = [service.descriptor.full_name for service in services]
         self._health = health.HealthServicer(experimental_non_blocking=True)
-        self._pool = ThreadPoolExecutor(server.threads, thread_name_prefix="rpc")
+        self._pool = CallPool(server.threads)
         self._reflection_pool = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
         self._grpc = grpc.server(
             self._pool,
@@ -96,7 +101,12 @@ class Server:
     def stop(self) -> None:
         """Say NOT_SERVING, take no new calls, let those in flight finish for as long as is configured."""
         self._health.enter_graceful_shutdown()
-        self._grpc.stop(self._config.drain_seconds).wait()
+        stopped = self._grpc.stop(self._config.drain_seconds)
+        # Watches of its health, and calls whose message never came, are open for as long as their callers like.
+        idle_checks = 0
+        while not stopped.wait(_IDLE_CHECK_SECONDS) and idle_checks < _IDLE_CHECKS:
+            idle_checks = idle_checks + 1 if self._pool.idle else 0
+        self._grpc.stop(None).wait()
         for pool in (self._pool, self._reflection_pool):
             pool.shutdown(wait=True, cancel_futures=True)
         for address in self.addresses:

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "tools/requirements.lock")
 NPM_LOCK = "tools/buf/package-lock.json"
+OTHER_NPM_LOCK = "bench/peers/package-lock.json"
 
 
 def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
@@ -22,7 +23,7 @@ def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the lock files and of their check that a test may spoil."""
-    for name in (*PYTHON_LOCKS, NPM_LOCK, "tools/check-locks"):
+    for name in (*PYTHON_LOCKS, NPM_LOCK, OTHER_NPM_LOCK, "tools/check-locks"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

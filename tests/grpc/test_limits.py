@@ -154,7 +154,6 @@ def test_idle_reflection_streams_stop_nobody_else(tmp_path: Path) -> None:
             stream.cancel()
 
 
-@pytest.mark.xfail(strict=True, reason="a thread is taken when a call begins, not when its message is there")
 def test_callers_that_never_send_their_message_stop_nobody_else(tmp_path: Path) -> None:
     """Callers that begin a call and never send its message leave the threads to the others."""
     done = threading.Event()

@@ -235,7 +235,6 @@ def test_draining_says_so_and_finishes_what_was_begun(tmp_path: Path) -> None:
         watcher.join(TIMEOUT_SECONDS)
 
 
-@pytest.mark.xfail(strict=True, reason="a health watch is a call in flight, and draining waits for those")
 def test_watching_its_health_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """A service that nobody asks anything stops at once, also if somebody watches its health."""
     with serving(tmp_path, server={"drain_seconds": TIMEOUT_SECONDS}) as service:
