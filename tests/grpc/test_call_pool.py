@@ -34,7 +34,7 @@ def test_a_call_without_a_message_is_refused(tmp_path: Path) -> None:
 
     with serving(tmp_path) as service:
         call: Any = service.channel.stream_unary("/pdp.v1.DecisionService/Authorize")
-        error = failure(lambda: call(nothing(), timeout=10.0))
+        error = failure(call, nothing())
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "exactly one message" in error.details()
         assert service.decision.Authorize(tool_call(), timeout=10.0).decision == decision_pb2.DECISION_ALLOW
@@ -44,4 +44,4 @@ def test_bytes_that_are_no_health_check_are_the_callers_mistake(tmp_path: Path) 
     """The standard services' own messages may be malformed too, and that is no internal error."""
     with serving(tmp_path) as service:
         call: Any = service.channel.unary_unary("/grpc.health.v1.Health/Check")
-        assert failure(lambda: call(b"\xff\xff", timeout=10.0)).code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert failure(call, b"\xff\xff").code() is grpc.StatusCode.INVALID_ARGUMENT
