@@ -69,9 +69,11 @@ def read_subject(subject: decision_pb2.Subject) -> EntityUid:
 
 def read_uid(uid: decision_pb2.EntityUid, field: str) -> EntityUid:
     """A uid, both parts given: an empty id is more often a lost identity than a name."""
-    require(uid.type, f"{field}.type")
-    require(uid.id, f"{field}.id")
-    return EntityUid(uid.type, uid.id)
+    kind, name = uid.type, uid.id
+    if not (kind and name):
+        require(kind, f"{field}.type")
+        require(name, f"{field}.id")
+    return EntityUid(kind, name)
 
 
 def require(value: str, field: str) -> None:

@@ -48,9 +48,8 @@ class AdminServicer:
     def Reload(self, request: pb.ReloadRequest, context: grpc.ServicerContext) -> pb.ReloadResponse:
         """Read the bundle again now; a bad one is an answer with problems."""
         result = self._store.reload()
-        return pb.ReloadResponse(
-            changed=result.changed, revision=result.revision, problems=write_problems(result.problems)
-        )
+        problems = write_problems(self._store.status.problems)
+        return pb.ReloadResponse(changed=result.changed, revision=result.revision, problems=problems)
 
     def ListInterceptors(
         self, request: pb.ListInterceptorsRequest, context: grpc.ServicerContext

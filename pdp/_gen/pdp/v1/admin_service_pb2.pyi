@@ -220,7 +220,7 @@ class GetStatusResponse(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleProblem]:
-        """The problems of the last reload if it failed; empty after one that did not."""
+        """What was found when the bundle was last read, warnings too; with an error among them the reload failed."""
 
     @_builtins.property
     def last_reload_attempt(self) -> _timestamp_pb2.Timestamp:
