@@ -23,6 +23,7 @@ from pdp.bundle.archive import unpack, write_archive
 from pdp.bundle.layout import is_loaded, printable
 from pdp.bundle.source import Source, SourceLimits
 from pdp.errors import BundleError, PdpError, Problem
+from pdp.private_directory import UntrustedDirectoryError, prepare, sync, why_untrusted
 
 _SYSTEM_DIRECTORY = Path("/var/lib/pdp")
 _SUFFIX = ".tar.gz"
@@ -113,12 +114,10 @@ class LastGood:
         return source
 
     def _prepare_directory(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = self._directory.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise LastGoodError(f"`{self._name}` {_untrusted(status)}, so no bundle is kept in it")
-        if status.st_mode & 0o077:
-            self._directory.chmod(0o700)
+        try:
+            prepare(self._directory)
+        except UntrustedDirectoryError as error:
+            raise LastGoodError(f"`{self._name}` {error}, so no bundle is kept in it") from error
 
     def _write_copy(self, source: Source) -> str:
         """Write the copy beside its place, then move it there, so that its name never stands for half of it."""
@@ -135,15 +134,8 @@ class LastGood:
             Path(temporary).replace(self._directory / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        self._sync_directory()
+        sync(self._directory)
         return name
-
-    def _sync_directory(self) -> None:
-        handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     def _next_stamp_ns(self) -> int:
         """A time later than that of every copy, also where clocks are turned back or file times are coarse."""
@@ -175,7 +167,7 @@ class LastGood:
                     path.unlink()
 
     def _newest_intact(self, limits: SourceLimits, problems: list[Problem]) -> Source | None:
-        if (reason := _untrusted(self._directory.lstat())) is not None:
+        if (reason := why_untrusted(self._directory.lstat())) is not None:
             problems.append(Problem(".", 0, 0, f"`{self._name}` {reason}, so nothing in it is used"))
             return None
         problems += self._strangers()
@@ -215,14 +207,3 @@ def _read_copy(path: Path, limits: SourceLimits) -> Source:
 
 def _cause(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _untrusted(status: os.stat_result) -> str | None:
-    """Why others may have written into this directory, or `None`."""
-    if not stat.S_ISDIR(status.st_mode):
-        return "is not a directory"
-    if status.st_uid != os.geteuid():
-        return f"belongs to the user {status.st_uid} and not to {os.geteuid()}"
-    if status.st_mode & 0o022:
-        return "can be written by others"
-    return None

@@ -1,0 +1,1 @@
+"""The sandbox: WebAssembly interceptors, loaded from hostile bytes and called with hostile payloads."""

@@ -1,0 +1,139 @@
+"""The two engines: one for core modules and one for components.
+
+They differ because what suits the one makes the other fail: the pooling allocator, which nearly halves the cost of a
+fresh instance, wants every module to fit one slot, and components are made of many modules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import wasmtime
+from wasmtime import Config, Engine
+from wasmtime import _ffi as ffi
+
+from pdp.sandbox.model import Kind, SandboxOptions
+
+#: What a module may use, by the setters of `wasmtime.Config`. Compiled code depends on all of it.
+_FEATURES: dict[str, object] = {
+    "consume_fuel": True,
+    "epoch_interruption": True,
+    "cranelift_opt_level": "speed",
+    # Answers must not depend on the processor.
+    "cranelift_nan_canonicalization": True,
+    "wasm_relaxed_simd": False,
+    "wasm_threads": False,
+    "wasm_memory64": False,
+    "wasm_multi_memory": False,
+    "wasm_gc": False,
+    "wasm_function_references": False,
+    "wasm_exceptions": False,
+    "wasm_custom_page_sizes": False,
+    "wasm_wide_arithmetic": False,
+    "wasm_stack_switching": False,
+    # A hostile module must not get more than one core of the compiling process.
+    "parallel_compilation": False,
+}
+
+#: Behind a linear memory's address space, which is as much as it may ever grow, so that it never moves.
+_GUARD_BYTES = 64 * 1024
+
+#: Bytes of a slot that are cleared by writing zeros; giving them back to the system costs more than that.
+_KEEP_RESIDENT_BYTES = 1024 * 1024
+_KEEP_TABLE_BYTES = 64 * 1024
+#: Linear memories that stay warm for the module that used them last.
+_WARM_SLOTS = 64
+_MAX_INSTANCE_BYTES = 1024 * 1024
+
+
+class _ImmortalEngine(Engine):
+    """An engine that is never freed: a timer may hold its address when the interpreter shuts down."""
+
+    def _delete(self, ptr: Any) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What compiled code depends on; plain values, since the compiling process is given them as text."""
+
+    kind: Kind
+    max_stack_bytes: int
+    memory_bytes: int
+
+    def fingerprint(self) -> str:
+        """Equal for equal settings, wasmtime and machine: code compiled under one fits every other."""
+        numbers = (self.max_stack_bytes, self.memory_bytes, _GUARD_BYTES)
+        machine = (platform.machine(), platform.system())
+        parts = (self.kind, numbers, sorted(_FEATURES.items()), wasmtime_version(), machine)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def wasmtime_version() -> str:
+    """The version of wasmtime that is installed."""
+    return version("wasmtime")
+
+
+def settings_for(kind: Kind, options: SandboxOptions) -> EngineSettings:
+    """The settings of the engine for modules of this kind."""
+    return EngineSettings(kind, options.max_stack_bytes, options.max_memory_bytes)
+
+
+def compiling_engine(settings: EngineSettings) -> Engine:
+    """An engine that compiles, and never runs anything."""
+    return Engine(_config(settings))
+
+
+def running_engine(settings: EngineSettings, options: SandboxOptions) -> Engine:
+    """An engine that runs code compiled with the same settings. It lives as long as the process."""
+    if settings.kind == "core":
+        config = _config(settings)
+        _use_pooling_allocator(config, options)
+        try:
+            return _ImmortalEngine(config)
+        except wasmtime.WasmtimeError:
+            # There is no address space for the pool, as under `ulimit -v`. Without it a call takes a little longer.
+            pass
+    return _ImmortalEngine(_config(settings))
+
+
+def _config(settings: EngineSettings) -> Config:
+    config = Config()
+    for name, value in _FEATURES.items():
+        # A name that is no setter would become an attribute without a meaning.
+        if not isinstance(getattr(Config, name), property):
+            raise TypeError(f"wasmtime has no setting `{name}`")
+        setattr(config, name, value)
+    config.max_wasm_stack = settings.max_stack_bytes
+    if settings.kind == "component":
+        config.wasm_component_model = True
+    else:
+        config.memory_reservation = settings.memory_bytes
+        config.memory_guard_size = _GUARD_BYTES
+        config.memory_may_move = False
+    return config
+
+
+def _use_pooling_allocator(config: Config, options: SandboxOptions) -> None:
+    """The package has no public setter for it."""
+    pooling = ffi.wasmtime_pooling_allocation_config_new()
+    for name, value in {
+        "total_core_instances": options.max_instances,
+        "total_memories": options.max_instances,
+        "total_tables": options.max_instances,
+        "max_memories_per_module": 1,
+        "max_tables_per_module": 1,
+        "table_elements": options.max_table_elements,
+        "max_memory_size": options.max_memory_bytes,
+        "max_core_instance_size": _MAX_INSTANCE_BYTES,
+        "max_unused_warm_slots": _WARM_SLOTS,
+        "linear_memory_keep_resident": _KEEP_RESIDENT_BYTES,
+        "table_keep_resident": _KEEP_TABLE_BYTES,
+    }.items():
+        getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pooling, value)
+    ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pooling)
+    ffi.wasmtime_pooling_allocation_config_delete(pooling)
