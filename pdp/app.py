@@ -22,9 +22,14 @@ from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
 from pdp.bundle.watch import Watcher
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig
+from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
 from pdp.errors import BundleError, ConfigError
+from pdp.private_directory import state_directory
+from pdp.sandbox.artifacts import ArtifactDirectory
+from pdp.sandbox.guest_text import bounded
+from pdp.sandbox.model import SandboxOptions
+from pdp.sandbox.sandbox import Sandbox
 from pdp.server import Server, Service
 from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
@@ -33,6 +38,7 @@ from pdp.servicers.ids import decision_ids
 _log = structlog.get_logger("pdp")
 
 _MIB = 1024 * 1024
+_MAX_LOG_TEXT_BYTES = 4_096
 
 #: Objects made since the last collection, and younger collections before an older one. A call makes a hundred objects
 #: and keeps none of them, so the interpreter's 700 would have it look for cycles every few calls.
@@ -100,6 +106,24 @@ def source_limits(config: BundleConfig) -> SourceLimits:
     )
 
 
+def make_sandbox(config: InterceptorsConfig, environ: Mapping[str, str]) -> Sandbox:
+    """The sandbox for a configuration."""
+    options = SandboxOptions(
+        compile_seconds=config.compile_seconds,
+        compile_bytes=config.compile_memory_mib * _MIB,
+        max_instances=config.instances,
+    )
+    if config.cache_dir == "":
+        return Sandbox(options)
+    kept = Path(config.cache_dir) if config.cache_dir else state_directory(environ) / "modules"
+    return Sandbox(options, ArtifactDirectory(kept))
+
+
+def _tell_guest_log(name: str, level: int, text: str) -> None:
+    tell = (_log.debug, _log.info, _log.warning, _log.error)[level]
+    tell("interceptor", name=name, text=bounded(text, _MAX_LOG_TEXT_BYTES))
+
+
 def _store(config: Config, environ: Mapping[str, str]) -> SnapshotStore:
     source = config.bundle.source
     if source is None:
@@ -107,7 +131,7 @@ def _store(config: Config, environ: Mapping[str, str]) -> SnapshotStore:
     limits = source_limits(config.bundle)
     return SnapshotStore(
         open_source(source, limits),
-        Loader(authorize_options(config.authorize)),
+        Loader(authorize_options(config.authorize), make_sandbox(config.interceptors, environ), _tell_guest_log),
         _last_good(config.bundle, source, environ),
         limits,
         _report_reload,
@@ -140,6 +164,7 @@ def _report_reload(result: ReloadResult, status: StoreStatus) -> None:
             policies=snapshot.counts.policies,
             entities=snapshot.counts.entities,
             tools=snapshot.counts.tools,
+            interceptors=snapshot.counts.interceptors,
             files_parsed=len(snapshot.parsed),
         )
 

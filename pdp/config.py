@@ -126,6 +126,19 @@ class AuthorizeConfig(_Section):
     shape_cache: _Positive = 32_768
 
 
+class InterceptorsConfig(_Section):
+    """`[interceptors]`: the sandbox. What one interceptor may use is in its binding."""
+
+    #: Where compiled modules are kept; unset for the user's state directory, empty to compile at every start.
+    cache_dir: Annotated[str, Field(pattern=r"^[^\x00]*$")] | None = None
+    #: How long one module may take to compile.
+    compile_seconds: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    #: Memory of the process that compiles a module.
+    compile_memory_mib: Annotated[int, Field(ge=256)] = 2_048
+    #: Core modules that can run, or be kept ready, at the same time.
+    instances: Annotated[int, Field(ge=1, le=10_000)] = 512
+
+
 class DecisionLogConfig(_Section):
     """`[decision_log]`: one JSON line per decision."""
 
@@ -171,6 +184,7 @@ class Config(_Section):
     server: ServerConfig = Field(default_factory=ServerConfig)
     bundle: BundleConfig = Field(default_factory=BundleConfig)
     authorize: AuthorizeConfig = Field(default_factory=AuthorizeConfig)
+    interceptors: InterceptorsConfig = Field(default_factory=InterceptorsConfig)
     decision_log: DecisionLogConfig = Field(default_factory=DecisionLogConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)

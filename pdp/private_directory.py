@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from pdp.errors import PdpError
 
+_SYSTEM_DIRECTORY = Path("/var/lib/pdp")
+
 
 class UntrustedDirectoryError(PdpError):
     """Others may have written into a directory."""
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where this program keeps what outlives it.
+
+    That is `$PDP_STATE_DIR`, `$XDG_STATE_HOME/pdp`, `$HOME/.local/state/pdp`, the first that is set, or else
+    `/var/lib/pdp`.
+    """
+    if state := environ.get("PDP_STATE_DIR"):
+        return Path(state).absolute()
+    if (xdg := environ.get("XDG_STATE_HOME", "")).startswith("/"):  # the standard ignores relative ones
+        return Path(xdg, "pdp")
+    if home := environ.get("HOME"):
+        return Path(home, ".local", "state", "pdp")
+    return _SYSTEM_DIRECTORY
 
 
 def prepare(directory: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2
+from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2, interceptor_pb2
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.model import (
     ActionQuery,
@@ -14,12 +14,28 @@ from pdp.cedar.model import (
     ShadowReport,
     ToolQuery,
 )
+from pdp.cedar.strict_json import JsonError, parse_object, parse_value
 from pdp.errors import InvalidRequestError, InvalidTokenError
+from pdp.sandbox.chain import ChainQuery, Payload
+from pdp.sandbox.model import ErrorClass, Phase
+from pdp.sandbox.outcome import Interception, Outcome
+from pdp.sandbox.reply import PAYLOAD_LIMITS, Envelope, stated_json
 
 #: Ids that are only carried along; longer ones are a mistake, and would be copied into every log line.
 _MAX_ID_LENGTH = 256
 
 _DENIAL_CODES = decision_pb2.DenialCode.DESCRIPTOR.values_by_name
+_PHASES: dict[int, Phase] = {
+    interceptor_pb2.PHASE_REQUEST: "request",
+    interceptor_pb2.PHASE_RESPONSE: "response",
+}
+_VERDICTS = {
+    "pass": interceptor_pb2.VERDICT_PASS,
+    "transform": interceptor_pb2.VERDICT_TRANSFORM,
+    "deny": interceptor_pb2.VERDICT_DENY,
+    "failed": interceptor_pb2.VERDICT_FAILED,
+}
+_ERROR_CLASSES = interceptor_pb2.ErrorClass.DESCRIPTOR.values_by_name
 _EFFECTS = {"permit": decision_pb2.EFFECT_PERMIT, "forbid": decision_pb2.EFFECT_FORBID}
 
 
@@ -34,10 +50,7 @@ def read_authorize(request: decision_service_pb2.AuthorizeRequest) -> Query:
         raise InvalidRequestError("target", "give `action_on_resource` or `tool_call`", "MISSING_FIELD")
     principal = read_subject(request.subject)
     if target == "tool_call":
-        call = request.tool_call
-        require(call.server, "tool_call.server")
-        require(call.tool, "tool_call.tool")
-        require_id(call.session_id, "tool_call.session_id")
+        call = read_tool_call(request.tool_call)
         return ToolQuery(
             principal,
             call.server,
@@ -55,6 +68,55 @@ def read_authorize(request: decision_service_pb2.AuthorizeRequest) -> Query:
         request.context_json,
         request.entities_json,
     )
+
+
+def read_intercept(request: decision_service_pb2.InterceptRequest) -> ChainQuery:
+    """The question in an InterceptRequest; raises as `read_authorize` does."""
+    phase = read_phase(request.phase)
+    require_id(request.request_id, "request_id")
+    require_id(request.decision_id, "decision_id")
+    call = read_tool_call(request.tool_call)
+    result = _read_result(request, phase)
+    subject = read_subject(request.subject)
+    context = request.context_json or b"{}"
+    _require_json(context, "context_json", an_object=True)
+    envelope = Envelope(subject, call.server, call.tool, call.session_id, request.request_id, context)
+    return ChainQuery(phase, envelope, Payload(call.arguments_json, result, request.result_is_error))
+
+
+def read_phase(phase: interceptor_pb2.Phase.ValueType) -> Phase:
+    """The phase, which has to be given."""
+    known = _PHASES.get(phase)
+    if known is None:
+        raise InvalidRequestError("phase", "give `PHASE_REQUEST` or `PHASE_RESPONSE`", "MISSING_FIELD")
+    return known
+
+
+def _read_result(request: decision_service_pb2.InterceptRequest, phase: Phase) -> bytes | None:
+    if phase == "request":
+        for field in ("result_json", "result_is_error"):
+            if getattr(request, field):
+                raise InvalidRequestError(field, f"`{field}` goes with `PHASE_RESPONSE` only", "UNEXPECTED_FIELD")
+        return None
+    if not request.result_json:
+        raise InvalidRequestError("result_json", "`result_json` is missing", "MISSING_FIELD")
+    _require_json(request.result_json, "result_json")
+    return request.result_json
+
+
+def read_tool_call(call: decision_pb2.ToolCall) -> decision_pb2.ToolCall:
+    """The call, its names given and its ids not overlong."""
+    require(call.server, "tool_call.server")
+    require(call.tool, "tool_call.tool")
+    require_id(call.session_id, "tool_call.session_id")
+    return call
+
+
+def _require_json(document: bytes, field: str, *, an_object: bool = False) -> None:
+    try:
+        (parse_object if an_object else parse_value)(document, PAYLOAD_LIMITS)
+    except JsonError as error:
+        raise InvalidRequestError(field, f"`{field}`: {error}", "INVALID_JSON") from None
 
 
 def read_subject(subject: decision_pb2.Subject) -> EntityUid:
@@ -143,3 +205,43 @@ def _shadow(report: ShadowReport) -> decision_pb2.ShadowReport:
         flipping_policies=report.flipping,
         matched_policies=report.matched,
     )
+
+
+def write_interception(
+    answer: Interception, phase: Phase, decision_id: str, revision: str
+) -> decision_service_pb2.InterceptResponse:
+    """The answer of a chain, with the payload exactly when it may go on."""
+    response = decision_service_pb2.InterceptResponse(
+        decision=_decision(answer.denial is None),
+        denial=write_denial(answer.denial) if answer.denial else None,
+        interceptors=[write_outcome(outcome) for outcome in answer.outcomes],
+        decision_id=decision_id,
+        revision=revision,
+    )
+    if answer.denial is None:
+        response.mutated = answer.mutated
+        if phase == "request":
+            response.arguments_json = answer.payload
+        else:
+            response.result_json = answer.payload
+    return response
+
+
+def write_outcome(outcome: Outcome) -> interceptor_pb2.InterceptorOutcome:
+    """What one interceptor did."""
+    message = interceptor_pb2.InterceptorOutcome(
+        name=outcome.name,
+        verdict=_VERDICTS[outcome.verdict],
+        reason=outcome.reason,
+        mode=interceptor_pb2.INTERCEPTOR_MODE_SHADOW if outcome.shadow else interceptor_pb2.INTERCEPTOR_MODE_ENFORCE,
+        annotations_json=stated_json(outcome.stated).encode() if outcome.stated else b"",
+    )
+    if outcome.error_class is not None:
+        message.error_class = write_error_class(outcome.error_class)
+    message.duration.FromNanoseconds(outcome.duration_ns)
+    return message
+
+
+def write_error_class(error_class: ErrorClass) -> interceptor_pb2.ErrorClass.ValueType:
+    """The API's word for it."""
+    return interceptor_pb2.ErrorClass.ValueType(_ERROR_CLASSES[f"ERROR_CLASS_{error_class.name}"].number)

@@ -23,9 +23,8 @@ from pdp.bundle.archive import unpack, write_archive
 from pdp.bundle.layout import is_loaded, printable
 from pdp.bundle.source import Source, SourceLimits
 from pdp.errors import BundleError, PdpError, Problem
-from pdp.private_directory import UntrustedDirectoryError, prepare, sync, why_untrusted
+from pdp.private_directory import UntrustedDirectoryError, prepare, state_directory, sync, why_untrusted
 
-_SYSTEM_DIRECTORY = Path("/var/lib/pdp")
 _SUFFIX = ".tar.gz"
 _COPY_NAME = re.compile(r"([0-9a-f]{64})\.tar\.gz")
 _UNFINISHED_PREFIX = ".unfinished-"
@@ -48,19 +47,11 @@ class LastGoodError(PdpError):
 def default_directory(bundle_path: Path, environ: Mapping[str, str]) -> Path:
     """Where the copies of the bundle at this path are kept.
 
-    That is below `$PDP_STATE_DIR`, `$XDG_STATE_HOME/pdp`, `$HOME/.local/state/pdp`, the first that is set, or else
-    `/var/lib/pdp`. Links in the path are not resolved: one that is pointed elsewhere keeps its directory.
+    That is below the state directory. Links in the path are not resolved: one that is pointed elsewhere keeps its
+    directory.
     """
-    if state := environ.get("PDP_STATE_DIR"):
-        base = Path(state).absolute()
-    elif (xdg := environ.get("XDG_STATE_HOME", "")).startswith("/"):  # the standard ignores relative ones
-        base = Path(xdg, "pdp")
-    elif home := environ.get("HOME"):
-        base = Path(home, ".local", "state", "pdp")
-    else:
-        base = _SYSTEM_DIRECTORY
     absolute = os.path.abspath(bundle_path)  # noqa: PTH100 - `Path.resolve` follows links
-    return base / hashlib.sha256(os.fsencode(absolute)).hexdigest()[:32]
+    return state_directory(environ) / hashlib.sha256(os.fsencode(absolute)).hexdigest()[:32]
 
 
 class LastGood:

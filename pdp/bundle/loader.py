@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from pdp.bundle.entity_files import find_entities, parse_entities
+from pdp.bundle.interceptor_modules import GuestLog, load_interceptors
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest, parse_manifest
 from pdp.bundle.policy_links import link_problems, link_rule, linked_text, parse_links
@@ -17,7 +18,7 @@ from pdp.bundle.snapshot import BundleCounts, Snapshot
 from pdp.bundle.source import Source, SourceFile
 from pdp.bundle.tool_files import parse_tools, with_action_groups
 from pdp.bundle.validation import Validator
-from pdp.cedar.arguments import parse_type
+from pdp.cedar.arguments import FactType, parse_type
 from pdp.cedar.authorize import AuthorizeOptions, Authorizer, CallableTool, PolicyModel
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
@@ -26,6 +27,9 @@ from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import Policy, parse_policies
 from pdp.cedar.tool_schema import Tool
 from pdp.errors import BundleError, Problem
+from pdp.sandbox.chain import Chain, Interceptor
+from pdp.sandbox.model import SandboxOptions
+from pdp.sandbox.sandbox import Loaded, Sandbox, Terms
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -53,15 +57,22 @@ class _Parses:
 class Loader:
     """Loads one bundle again and again, parsing only what changed since the last load. Not for use by two threads."""
 
-    def __init__(self, options: AuthorizeOptions) -> None:
+    def __init__(
+        self,
+        options: AuthorizeOptions,
+        sandbox: Sandbox | None = None,
+        guest_log: GuestLog = lambda name, level, text: None,
+    ) -> None:
         self._options = options
+        self._sandbox = sandbox or Sandbox(SandboxOptions())
+        self._guest_log = guest_log
         self._kept: dict[tuple[str, ...], Any] = {}
         self._good: dict[tuple[str, ...], Any] = {}
 
     def load(self, source: Source) -> Snapshot:
         """A snapshot of `source`. Raises BundleError with everything that is wrong with it."""
         parses = _Parses(self._kept)
-        build = _Build(source, parses)
+        build = _Build(source, parses, self._sandbox, self._guest_log)
         build.run()
         if any(problem.severity == "error" for problem in build.problems):
             # What a broken bundle parsed stays, beside what the last good one did: the next attempt is like either.
@@ -74,9 +85,11 @@ class Loader:
 class _Build:
     """One load in progress: the parts of the bundle as they become known, and every problem met on the way."""
 
-    def __init__(self, source: Source, parses: _Parses) -> None:
+    def __init__(self, source: Source, parses: _Parses, sandbox: Sandbox, guest_log: GuestLog) -> None:
         self._source = source
         self._parses = parses
+        self._sandbox = sandbox
+        self._guest_log = guest_log
         self.problems: list[Problem] = list(source.warnings)
         self._manifest = Manifest()
         self._schema: BundleSchema | None = None
@@ -86,6 +99,7 @@ class _Build:
         self._rules: list[Rule] = []
         self._entities = EntityStore({})
         self._entity_count = 0
+        self._interceptors: tuple[Interceptor, ...] = ()
 
     def run(self) -> None:
         """Read the parts in the order in which they depend on each other."""
@@ -95,7 +109,7 @@ class _Build:
         self._read_policies()
         self._read_links()
         self._read_entities()
-        self._check_modules()
+        self._read_interceptors()
 
     def snapshot(self, options: AuthorizeOptions, parsed: tuple[str, ...]) -> Snapshot:
         """The finished snapshot; only to be asked for where there is no error."""
@@ -118,7 +132,7 @@ class _Build:
             entities=self._entity_count,
             servers=len({tool.server for tool in self._tools}),
             tools=len(self._tools),
-            interceptors=len(self._manifest.interceptor),
+            interceptors=len(self._interceptors),
         )
         return Snapshot(
             revision=self._source.revision,
@@ -128,6 +142,7 @@ class _Build:
             warnings=tuple(sorted(self.problems)),
             schema_text=schema.text if schema else "",
             authorizer=Authorizer(model, options),
+            chain=Chain(self._interceptors, {(tool.server, tool.name): tool.input.convert for tool in self._tools}),
             parsed=parsed,
         )
 
@@ -242,16 +257,19 @@ class _Build:
                 if uid in places:
                     yield Problem(file.path, *places[uid], f"`{uid}` is its own ancestor")
 
-    def _check_modules(self) -> None:
-        for number, binding in enumerate(self._manifest.interceptor):
-            module = self._source.files.get(binding.module)
-            if module is None:
-                place = self._manifest.place("interceptor", number, "module")
-                self.problems.append(Problem(MANIFEST, *place, f"there is no file `{binding.module}`"))
-            elif binding.sha256 not in (None, module.digest):
-                place = self._manifest.place("interceptor", number, "sha256")
-                message = f"`{binding.module}` has the sha256 `{module.digest}`, not the one given"
-                self.problems.append(Problem(MANIFEST, *place, message))
+    def _read_interceptors(self) -> None:
+        loaded = load_interceptors(
+            self._source.files, self._manifest, self._tools, self._sandbox, self._load_module, self._guest_log
+        )
+        self._interceptors = loaded.interceptors
+        self.problems.extend(loaded.problems)
+
+    def _load_module(
+        self, file: SourceFile, terms: Terms, declared: Mapping[str, FactType], log: Callable[[int, str], None]
+    ) -> Loaded:
+        types = sorted((name, type_.cedar_type()) for name, type_ in declared.items())
+        # A refusal is raised and so not kept: a busy machine may be its reason.
+        return self._parses.get(file, repr((terms, types)), self._sandbox.load, file.content, terms, declared, log)
 
 
 def _callable(tool: Tool) -> CallableTool:

@@ -42,6 +42,15 @@ _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _ModulePath = Annotated[str, StringConstraints(pattern=r"^interceptors/[^/\\]+\.wasm$")]
 
 
+def _tool_glob(pattern: str) -> str:
+    if "/" not in pattern and pattern != "*":
+        raise ValueError(f"`{pattern}` matches no tool: write `server/tool`, such as `{pattern}/*`")
+    return pattern
+
+
+_ToolGlob = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_tool_glob)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -53,15 +62,16 @@ class InterceptorBinding(_Section):
     module: _ModulePath
     sha256: _Sha256 | None = None
     phases: Annotated[list[Literal["request", "response"]], Field(min_length=1)]
-    tools: Annotated[list[str], Field(min_length=1)] = ["*/*"]
-    order: int = 100
+    tools: Annotated[list[_ToolGlob], Field(min_length=1)] = ["*/*"]
+    order: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 100
     mode: Literal["enforce", "shadow"] = "enforce"
     on_error: Literal["deny", "allow"] = "deny"
     may_transform: bool = False
     timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
     memory_mib: Annotated[int, Field(ge=1, le=64)] = 16
-    fuel: Annotated[int, Field(ge=1)] = 50_000_000
+    fuel: Annotated[int, Field(ge=1, lt=2**63)] = 50_000_000
     prewarm: Annotated[int, Field(ge=0, le=64)] = 0
+    grants: list[Literal["log", "now_ms", "random"]] = ["log"]
     config: dict[str, Any] = {}
     annotations: dict[_Identifier, _CedarType] = {}
 

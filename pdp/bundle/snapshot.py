@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pdp.cedar.authorize import Authorizer
 from pdp.errors import Problem
+from pdp.sandbox.chain import Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +37,5 @@ class Snapshot:
     warnings: tuple[Problem, ...]
     schema_text: str
     authorizer: Authorizer
+    chain: Chain
     parsed: tuple[str, ...] = ()

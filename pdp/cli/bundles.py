@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from pdp.app import authorize_options, source_limits
+from pdp.app import authorize_options, make_sandbox, source_limits
 from pdp.bundle.archive import open_source
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
@@ -31,4 +31,4 @@ def load_bundle(named: str, config: Config) -> Snapshot:
     if not named or not os.path.lexists(path):
         raise CommandError(f"there is no bundle at `{named}`")
     source = open_source(path, source_limits(config.bundle)).read()
-    return Loader(authorize_options(config.authorize)).load(source)
+    return Loader(authorize_options(config.authorize), make_sandbox(config.interceptors, os.environ)).load(source)

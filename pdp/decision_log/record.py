@@ -6,6 +6,7 @@ The line is put together by hand because every call pays for it; each string goe
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,6 +14,10 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Literal
 
 from pdp.cedar.model import Authorization, EntityUid, Query, ToolQuery
+from pdp.sandbox.chain import ChainQuery
+from pdp.sandbox.model import Phase
+from pdp.sandbox.outcome import Interception, Outcome
+from pdp.sandbox.reply import stated_json
 
 ArgumentsPolicy = Literal["hash", "full", "none"]
 
@@ -54,6 +59,68 @@ def decision_line(
             f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}}}'
         )
     return ",".join(parts) + "}"
+
+
+def interception_line(
+    phase: Phase,
+    query: ChainQuery | None,
+    answer: Interception,
+    *,
+    time_ns: int,
+    duration_ns: int,
+    decision_id: str,
+    for_decision_id: str,
+    request_id: str,
+    revision: str,
+    arguments: ArgumentsPolicy,
+) -> str:
+    """The record of one run of an interceptor chain, without a line end.
+
+    `query` is None where no subject could be established. `for_decision_id` names the decision that let the call go
+    on, if the caller gave it. Of results nothing but the digest is ever written: they are data of tools.
+    """
+    denial = answer.denial
+    parts = [
+        f'{{"kind":"intercept","time":"{timestamp(time_ns)}","decision_id":"{decision_id}","phase":"{phase}"',
+        f'"decision":"{"DENY" if denial else "ALLOW"}"',
+        f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
+        _intercepted(query, arguments) if query is not None else '"subject":null',
+        f'"mutated":{"true" if answer.mutated else "false"}',
+        f'"interceptors":[{",".join(map(_outcome, answer.outcomes))}]',
+        f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
+    ]
+    if request_id:
+        parts.append(f'"request_id":{quoted(request_id)}')
+    if for_decision_id:
+        parts.append(f'"for_decision_id":{quoted(for_decision_id)}')
+    return ",".join(parts) + "}"
+
+
+def _intercepted(query: ChainQuery, policy: ArgumentsPolicy) -> str:
+    envelope, payload = query.envelope, query.payload
+    call = ToolQuery(envelope.subject, envelope.server, envelope.tool, payload.arguments, envelope.session_id)
+    text = _question(call, policy)
+    if payload.result is not None and policy != "none":
+        text += f',"result_sha256":"{hashlib.sha256(payload.result).hexdigest()}"'
+    return text
+
+
+def _outcome(outcome: Outcome) -> str:
+    text = f'{{"name":{quoted(outcome.name)},"verdict":"{outcome.verdict}","duration_us":{outcome.duration_ns // 1000}'
+    if outcome.shadow:
+        text += ',"mode":"shadow"'
+    if outcome.error_class is not None:
+        text += f',"error_class":"{outcome.error_class.value}"'
+    if outcome.reason:
+        text += f',"reason":{quoted(outcome.reason)}'
+    if outcome.stated:
+        # A line of the log is ASCII; what is not stands in strings only.
+        stated = _NOT_ASCII.sub(lambda match: quoted(match.group())[1:-1], stated_json(outcome.stated))
+        text += f',"annotations":{stated}'
+    return text + "}"
+
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def _question(query: Query, policy: ArgumentsPolicy) -> str:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import time
@@ -60,6 +61,8 @@ class Terms:
     grants: tuple[Grant, ...] = ("log",)
     may_transform: bool = False
     config: bytes = b"{}"
+    #: Instances that are kept ready; each serves one call.
+    prewarm: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,16 @@ class _Engine:
         self.ticker = Ticker(self.engine)
 
 
+#: Engines are never freed, so each is made once.
+_engine = functools.cache(_Engine)
+
+
 class Sandbox:
-    """Loads modules. One for a process: its engines live as long as that. Safe to share between threads."""
+    """Loads modules, and keeps their compiled code. Safe to share between threads."""
 
     def __init__(self, options: SandboxOptions, artifacts: ArtifactStore | None = None) -> None:
         self.options = options
         self._artifacts: ArtifactStore = artifacts or NoArtifacts()
-        self._engines: dict[Kind, _Engine] = {}
         self._compiled: dict[str, _Compiled] = {}
         self._lock = threading.Lock()
 
@@ -142,7 +148,7 @@ class Sandbox:
         return kind
 
     def _compile_new(self, content: bytes, kind: Kind, sha256: str) -> _Compiled:
-        engine = self._engine(kind)
+        engine = _engine(kind, self.options)
         name = hashlib.sha256(f"{sha256} {engine.settings.fingerprint()}".encode()).hexdigest()
         module = self._kept(name, kind, engine.engine)
         if module is None:
@@ -164,13 +170,8 @@ class Sandbox:
         except ModuleRefusedError:  # compiled for a processor with other features
             return None
 
-    def _engine(self, kind: Kind) -> _Engine:
-        if kind not in self._engines:
-            self._engines[kind] = _Engine(kind, self.options)
-        return self._engines[kind]
-
     def _core_runner(self, compiled: _Compiled, module: Module, terms: Terms) -> CoreRunner:
-        engine = self._engines["core"]
+        engine = _engine("core", self.options)
         phases = core_module.core_phases(module)
         exports = compiled.facts.exports
         program = CoreProgram(
@@ -189,7 +190,7 @@ class Sandbox:
         return CoreRunner(program, engine.ticker)
 
     def _component_runner(self, component: Component, terms: Terms) -> ComponentRunner:
-        engine, options = self._engines["component"], self.options
+        engine, options = _engine("component", self.options), self.options
         require_world(engine.engine, component)
         runner = ComponentRunner(
             engine.engine,

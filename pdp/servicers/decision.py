@@ -14,9 +14,9 @@ from pdp import wire
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
-from pdp.cedar.model import Authorization, DenialCode, Query
+from pdp.cedar.model import Authorization, Denial, DenialCode, Query
 from pdp.config import DecisionLogConfig, LimitsConfig
-from pdp.decision_log.record import decision_line
+from pdp.decision_log.record import decision_line, interception_line
 from pdp.decision_log.sinks import DecisionSink
 from pdp.errors import (
     DeadlineExceededError,
@@ -25,12 +25,20 @@ from pdp.errors import (
     NotImplementedYetError,
     OverLimitError,
 )
+from pdp.sandbox.chain import ChainQuery, intercept
+from pdp.sandbox.model import Phase
+from pdp.sandbox.outcome import Interception
 
 #: Questions of a batch answered between two looks at the deadline.
 _BATCH_STEP = 100
 
 #: Requests up to this size are kept until their decision line is written.
 _MAX_WAITING_BYTES = 8_192
+
+#: How long a chain may take for a caller without a deadline; each interceptor has a time of its own besides.
+_LONGEST_SECONDS = 600.0
+
+_NOBODY = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
 
 
 class DecisionServicer:
@@ -76,8 +84,16 @@ class DecisionServicer:
         return response
 
     def Intercept(self, request: pb.InterceptRequest, context: grpc.ServicerContext) -> pb.InterceptResponse:
-        """Not answered by this version."""
-        raise NotImplementedYetError("Intercept is not implemented by this version")
+        """One payload through the interceptor chain."""
+        started = time.perf_counter_ns()
+        _require_time(context)
+        snapshot = self._store.current()
+        phase = wire.read_phase(request.phase)
+        query = _read_intercept(request)
+        answer = query if isinstance(query, Interception) else intercept(snapshot.chain, query, _deadline_ns(context))
+        duration_ns = time.perf_counter_ns() - started
+        decision_id = self._record_interception(request, phase, query, answer, snapshot, duration_ns)
+        return wire.write_interception(answer, phase, decision_id, snapshot.revision)
 
     def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
         """Not answered by this version."""
@@ -105,6 +121,33 @@ class DecisionServicer:
             else:
                 question = query if isinstance(query, tuple) else answer
                 self._answer(request, question, answer, snapshot, share, result.response)
+
+    def _record_interception(
+        self,
+        request: pb.InterceptRequest,
+        phase: Phase,
+        query: ChainQuery | Interception,
+        answer: Interception,
+        snapshot: Snapshot,
+        duration_ns: int,
+    ) -> str:
+        """Record what became of a payload; the id of the record."""
+        decision_id = self._ids()
+        line = partial(
+            interception_line,
+            phase,
+            query if isinstance(query, ChainQuery) else None,
+            answer,
+            time_ns=time.time_ns(),
+            duration_ns=duration_ns,
+            decision_id=decision_id,
+            for_decision_id=request.decision_id,
+            request_id=request.request_id,
+            revision=snapshot.revision,
+            arguments=self._arguments,
+        )
+        self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
+        return decision_id
 
     def _answer(
         self,
@@ -138,7 +181,21 @@ def _read(request: pb.AuthorizeRequest) -> Query | Authorization:
     try:
         return wire.read_authorize(request)
     except InvalidTokenError:
-        return Authorization.denied(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
+        return Authorization(False, _NOBODY)
+
+
+def _read_intercept(request: pb.InterceptRequest) -> ChainQuery | Interception:
+    try:
+        return wire.read_intercept(request)
+    except InvalidTokenError:
+        return Interception(b"", False, (), _NOBODY)
+
+
+def _deadline_ns(context: grpc.ServicerContext) -> int:
+    """Until when the caller waits, as a time of `time.monotonic_ns`."""
+    remaining: float | None = context.time_remaining()
+    seconds = _LONGEST_SECONDS if remaining is None else min(remaining, _LONGEST_SECONDS)
+    return time.monotonic_ns() + int(seconds * 1e9)
 
 
 def _read_or_error(request: pb.AuthorizeRequest) -> Query | Authorization | InvalidRequestError:
