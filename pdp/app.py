@@ -21,6 +21,7 @@ from pdp.bundle.loader import Loader
 from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
 from pdp.bundle.watch import Watcher
+from pdp.bundle.writing import open_writer
 from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
@@ -70,11 +71,12 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
     """
     gc.set_threshold(*_COLLECTOR)
     with ExitStack() as stack:
-        store = _store(config, environ)
+        sandbox = make_sandbox(config.interceptors, environ)
+        store = _store(config, sandbox, environ)
         store.start()
         sink = _sink(config.decision_log)
         stack.callback(sink.close)
-        servers = _servers(config, store, sink)
+        servers = _servers(config, store, sandbox, sink)
         for server in servers:
             server.start()
             stack.callback(server.stop)
@@ -124,17 +126,19 @@ def _tell_guest_log(name: str, level: int, text: str) -> None:
     tell("interceptor", name=name, text=bounded(text, _MAX_LOG_TEXT_BYTES))
 
 
-def _store(config: Config, environ: Mapping[str, str]) -> SnapshotStore:
+def _store(config: Config, sandbox: Sandbox, environ: Mapping[str, str]) -> SnapshotStore:
     source = config.bundle.source
     if source is None:
         raise ConfigError(["`bundle.source` is missing: name a bundle with `--bundle DIR`"])
     limits = source_limits(config.bundle)
+    reader = open_source(source, limits)
     return SnapshotStore(
-        open_source(source, limits),
-        Loader(authorize_options(config.authorize), make_sandbox(config.interceptors, environ), _tell_guest_log),
+        reader,
+        Loader(authorize_options(config.authorize), sandbox, _tell_guest_log),
         _last_good(config.bundle, source, environ),
         limits,
         _report_reload,
+        open_writer(source, reader),
     )
 
 
@@ -210,14 +214,14 @@ def _degraded(sink: DecisionSink) -> Callable[[], list[str]]:
     return reasons
 
 
-def _servers(config: Config, store: SnapshotStore, sink: DecisionSink) -> list[Server]:
+def _servers(config: Config, store: SnapshotStore, sandbox: Sandbox, sink: DecisionSink) -> list[Server]:
     decision = Service(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         DecisionServicer(store, sink, decision_ids(), config.decision_log, config.limits),
     )
     admin = Service(
         admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
-        AdminServicer(store, datetime.now(UTC), _degraded(sink)),
+        AdminServicer(store, sandbox, datetime.now(UTC), _degraded(sink)),
     )
     server = config.server
     if server.admin_listen:

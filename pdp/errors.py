@@ -99,6 +99,14 @@ class NotImplementedYetError(PdpError):
     """The API has this call, this version does not answer it."""
 
 
+class NotFoundError(PdpError):
+    """What is to be changed is not there."""
+
+
+class FailedPreconditionError(PdpError):
+    """The service is not in a state in which this can be done."""
+
+
 class OverLimitError(PdpError):
     """A request is larger than this service takes."""
 

@@ -34,8 +34,10 @@ _IDLE_CHECKS = 5
 _IDLE_CHECK_SECONDS = 0.05
 
 
-#: Reflection streams answered at once. They stay open while their callers think, so they have threads of their own.
+#: Streams from callers that are answered at once. They stay open while their callers think, so they have threads of
+#: their own.
 _REFLECTION_THREADS = 2
+_STREAM_THREADS = 2
 _PROBE_SECONDS = 1.0
 
 
@@ -72,6 +74,7 @@ class Server:
         self._names = [service.descriptor.full_name for service in services]
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._pool = CallPool(server.threads)
+        self._stream_pool = ThreadPoolExecutor(_STREAM_THREADS, thread_name_prefix="stream")
         self._reflection_pool = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
         self._grpc = grpc.server(
             self._pool,
@@ -79,8 +82,9 @@ class Server:
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
         )
         for service in services:
-            self._grpc.add_registered_method_handlers(service.descriptor.full_name, _handlers(service))
-            generic = grpc.method_handlers_generic_handler(service.descriptor.full_name, _handlers(service))
+            handlers = _handlers(service, self._stream_pool)
+            self._grpc.add_registered_method_handlers(service.descriptor.full_name, handlers)
+            generic = grpc.method_handlers_generic_handler(service.descriptor.full_name, handlers)
             self._grpc.add_generic_rpc_handlers((generic,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if server.reflection:
@@ -107,7 +111,7 @@ class Server:
         while not stopped.wait(_IDLE_CHECK_SECONDS) and idle_checks < _IDLE_CHECKS:
             idle_checks = idle_checks + 1 if self._pool.idle else 0
         self._grpc.stop(None).wait()
-        for pool in (self._pool, self._reflection_pool):
+        for pool in (self._pool, self._stream_pool, self._reflection_pool):
             pool.shutdown(wait=True, cancel_futures=True)
         for address in self.addresses:
             if address.startswith("unix:"):
@@ -178,18 +182,21 @@ def _remove_stale_socket(path: Path) -> None:
     raise ConfigError([f"cannot listen on `unix:{path}`: another process listens there"])
 
 
-def _handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    return {method.name: _handler(method, service) for method in service.descriptor.methods}
+def _handlers(service: Service, streams: ThreadPoolExecutor) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    return {method.name: _handler(method, service, streams) for method in service.descriptor.methods}
 
 
-def _handler(method: MethodDescriptor, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(
+    method: MethodDescriptor, service: Service, streams: ThreadPoolExecutor
+) -> grpc.RpcMethodHandler[Any, Any]:
     name = f"{service.descriptor.name}.{method.name}"
     answer: Callable[..., Any] = getattr(service.servicer, method.name)
     read = _reader(GetMessageClass(method.input_type))
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(guard_stream(name, _refusing(answer)), read, _written)
     if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(guard_unary(name, _refusing_each(answer)), read, _written)
+        guarded = _Apart(guard_unary(name, _refusing_each(answer)), streams)
+        return grpc.stream_unary_rpc_method_handler(guarded, read, _written)
     return grpc.unary_unary_rpc_method_handler(guard_unary(name, _refusing(answer)), read, _written)
 
 

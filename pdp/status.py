@@ -20,6 +20,8 @@ _CODES: tuple[tuple[type[errors.PdpError], int, str], ...] = (
     (errors.InvalidRequestError, code_pb2.INVALID_ARGUMENT, "INVALID_FIELD"),
     (errors.UnavailableError, code_pb2.UNAVAILABLE, "UNAVAILABLE"),
     (errors.DeadlineExceededError, code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),
+    (errors.FailedPreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
     (errors.OverLimitError, code_pb2.RESOURCE_EXHAUSTED, "OVER_LIMIT"),
     (errors.NotImplementedYetError, code_pb2.UNIMPLEMENTED, "UNIMPLEMENTED"),
 )

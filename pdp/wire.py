@@ -29,6 +29,7 @@ _PHASES: dict[int, Phase] = {
     interceptor_pb2.PHASE_REQUEST: "request",
     interceptor_pb2.PHASE_RESPONSE: "response",
 }
+PHASE_NUMBERS = {phase: interceptor_pb2.Phase.ValueType(number) for number, phase in _PHASES.items()}
 _VERDICTS = {
     "pass": interceptor_pb2.VERDICT_PASS,
     "transform": interceptor_pb2.VERDICT_TRANSFORM,
@@ -233,13 +234,18 @@ def write_outcome(outcome: Outcome) -> interceptor_pb2.InterceptorOutcome:
         name=outcome.name,
         verdict=_VERDICTS[outcome.verdict],
         reason=outcome.reason,
-        mode=interceptor_pb2.INTERCEPTOR_MODE_SHADOW if outcome.shadow else interceptor_pb2.INTERCEPTOR_MODE_ENFORCE,
+        mode=write_mode(outcome.shadow),
         annotations_json=stated_json(outcome.stated).encode() if outcome.stated else b"",
     )
     if outcome.error_class is not None:
         message.error_class = write_error_class(outcome.error_class)
     message.duration.FromNanoseconds(outcome.duration_ns)
     return message
+
+
+def write_mode(shadow: bool) -> interceptor_pb2.InterceptorMode.ValueType:
+    """The API's word for it."""
+    return interceptor_pb2.INTERCEPTOR_MODE_SHADOW if shadow else interceptor_pb2.INTERCEPTOR_MODE_ENFORCE
 
 
 def write_error_class(error_class: ErrorClass) -> interceptor_pb2.ErrorClass.ValueType:

@@ -23,8 +23,8 @@ _MIB = 1024 * 1024
 #: Takes an interceptor's name, a level (0 debug to 3 error) and text that the module wrote.
 GuestLog = Callable[[str, int, str], None]
 
-#: Loads a file under terms, or gives what it made of the same file and the same terms before.
-LoadOnce = Callable[[SourceFile, Terms, Mapping[str, FactType], Callable[[int, str], None]], Loaded]
+#: Loads a module under terms; see `Sandbox.load`.
+Load = Callable[[SourceFile, Terms, Mapping[str, FactType], Callable[[int, str], None]], Loaded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def load_interceptors(
     manifest: Manifest,
     tools: Sequence[Tool],
     sandbox: Sandbox,
-    load: LoadOnce,
+    load: Load,
     log: GuestLog,
 ) -> LoadedInterceptors:
     """Load every module that is bound; each that is refused is a problem at its binding."""
@@ -58,7 +58,7 @@ def load_interceptors(
             problems.append(problem("sha256", f"`{binding.module}` has the sha256 `{file.digest}`, not the one given"))
         else:
             try:
-                interceptors.append(_interceptor(binding, file, sandbox, load, partial(log, binding.name)))
+                interceptors.append(bind(binding, file, sandbox, load, partial(log, binding.name)))
             except ModuleRefusedError as refusal:
                 message = f"interceptor `{binding.name}`: `{binding.module}` is refused: {refusal}"
                 problems.append(problem("module", message))
@@ -75,9 +75,10 @@ def _written(value: object) -> str:
     return str(isoformat() if isoformat is not None else value)
 
 
-def _interceptor(
-    binding: InterceptorBinding, file: SourceFile, sandbox: Sandbox, load: LoadOnce, log: Callable[[int, str], None]
+def bind(
+    binding: InterceptorBinding, file: SourceFile, sandbox: Sandbox, load: Load, log: Callable[[int, str], None]
 ) -> Interceptor:
+    """An interceptor of one binding. Raises ModuleRefusedError."""
     terms = Terms(
         phases=tuple(dict.fromkeys(binding.phases)),
         limits=CallLimits(binding.timeout_ms, binding.memory_mib * _MIB, binding.fuel),
@@ -99,6 +100,7 @@ def _interceptor(
         log=log,
         max_payload_bytes=sandbox.options.max_payload_bytes,
         max_log_bytes=sandbox.options.max_log_bytes,
+        pushed=binding.origin == "pushed",
     )
 
 

@@ -72,6 +72,8 @@ class InterceptorBinding(_Section):
     fuel: Annotated[int, Field(ge=1, lt=2**63)] = 50_000_000
     prewarm: Annotated[int, Field(ge=0, le=64)] = 0
     grants: list[Literal["log", "now_ms", "random"]] = ["log"]
+    #: `pushed` for a binding that the service itself wrote.
+    origin: Literal["bundle", "pushed"] = "bundle"
     config: dict[str, Any] = {}
     annotations: dict[_Identifier, _CedarType] = {}
 

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pdp.bundle.archive import BundleReader
+from pdp.bundle.edits import Edits, apply
 from pdp.bundle.last_good import LastGood, LastGoodError
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
-from pdp.bundle.source import Source, SourceLimits
+from pdp.bundle.source import Source, SourceLimits, make_source, source_file
+from pdp.bundle.writing import BundleWriteError, BundleWriter
 from pdp.errors import BundleError, Problem, UnavailableError
 
 
@@ -42,7 +44,8 @@ class ReloadResult:
 class SnapshotStore:
     """Holds the current snapshot of one bundle source and keeps it fresh.
 
-    `current` may be called from any thread; reloads are serialised. `last_good` may be None to keep no copy.
+    `current` may be called from any thread; reloads are serialised. `last_good` may be None to keep no copy, `writer`
+    for a bundle that cannot be changed from here.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class SnapshotStore:
         last_good: LastGood | None,
         limits: SourceLimits,
         on_reload: Callable[[ReloadResult, StoreStatus], None] = lambda result, status: None,
+        writer: BundleWriter | None = None,
     ) -> None:
         self._reader = reader
         self._loader = loader
         self._last_good = last_good
         self._limits = limits
         self._on_reload = on_reload
+        self._writer = writer
         self._lock = threading.Lock()
         self._source: Source | None = None
         self._status = StoreStatus()
@@ -101,6 +106,40 @@ class SnapshotStore:
         self._tell(result)
         return result
 
+    def edit(self, change: Callable[[Source], Edits | None]) -> ReloadResult | None:
+        """Change the bundle where it lies: what `change` makes of its files is loaded first, and written if it is good.
+
+        None if `change` gives None: there is nothing to do. A bundle that would not load is a result with problems, and
+        nothing is written. Raises BundleWriteError, also where this bundle cannot be written at all.
+        """
+        if self._writer is None:
+            raise BundleWriteError("this bundle cannot be changed through the service")
+        with self._lock:
+            try:
+                result = self._edit(change, self._writer)
+            except BundleError as error:
+                return ReloadResult(False, self._revision, error.problems)
+        if result is not None:
+            self._tell(result)
+        return result
+
+    def _edit(self, change: Callable[[Source], Edits | None], writer: BundleWriter) -> ReloadResult | None:
+        source = self._reader.read(self._source)
+        edits = change(source)
+        if edits is None:
+            return None
+        files = [source_file(path, content) for path, content in apply(source, edits).items()]
+        candidate = make_source(source.origin, files, source.warnings)
+        if candidate.revision != source.revision:
+            self._loader.load(candidate)
+            writer.write(source, edits)
+        # What is on the disk now is what counts; its parts have just been parsed.
+        return self._attempt()
+
+    @property
+    def _revision(self) -> str:
+        return self._status.snapshot.revision if self._status.snapshot else ""
+
     def _tell(self, result: ReloadResult) -> None:
         """Report what is new: looking again every few seconds must not repeat the same complaint."""
         news = (result.revision, result.problems, self._status.degraded)
@@ -140,11 +179,10 @@ class SnapshotStore:
         return snapshot is not None and snapshot.revision == source.revision
 
     def _failed(self, problems: Sequence[Problem], now: datetime) -> ReloadResult:
-        revision = self._status.snapshot.revision if self._status.snapshot else ""
         errors = [problem for problem in problems if problem.severity == "error"]
         reason = f"the bundle does not load: {len(errors)} problem{'s' if len(errors) != 1 else ''}, first: {errors[0]}"
         self._status = replace(self._status, attempted_at=now, degraded=(reason,), problems=tuple(problems))
-        return ReloadResult(False, revision, tuple(problems))
+        return ReloadResult(False, self._revision, tuple(problems))
 
     def _recover(self, problems: Sequence[Problem]) -> None:
         source = self._last_good.load(self._limits) if self._last_good else None

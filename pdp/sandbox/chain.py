@@ -52,6 +52,8 @@ class Interceptor:
     log: Callable[[int, str], None]
     max_payload_bytes: int
     max_log_bytes: int
+    #: Whether the service itself put the binding into the bundle.
+    pushed: bool = False
     counters: Counters = field(default_factory=Counters)
 
     def matches(self, phase: Phase, tool: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -11,11 +12,14 @@ from typing import NoReturn
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pdp import __version__
+from pdp import __version__, wire
 from pdp._gen.pdp.v1 import admin_service_pb2 as pb
+from pdp.bundle.edits import put_interceptor, remove_interceptor
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore, StoreStatus
-from pdp.errors import NotImplementedYetError, Problem
+from pdp.errors import NotFoundError, NotImplementedYetError, Problem
+from pdp.sandbox.sandbox import Sandbox
+from pdp.servicers.interceptor_admin import read_put, require_loadable, write_interceptor, write_statuses
 
 _SEVERITIES = {"error": pb.SEVERITY_ERROR, "warning": pb.SEVERITY_WARNING}
 
@@ -23,8 +27,11 @@ _SEVERITIES = {"error": pb.SEVERITY_ERROR, "warning": pb.SEVERITY_WARNING}
 class AdminServicer:
     """Tells and changes the state of the service. `degraded` lists reasons from outside the bundle store."""
 
-    def __init__(self, store: SnapshotStore, started_at: datetime, degraded: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, store: SnapshotStore, sandbox: Sandbox, started_at: datetime, degraded: Callable[[], list[str]]
+    ) -> None:
         self._store = store
+        self._sandbox = sandbox
         self._started_at = started_at
         self._degraded = degraded
 
@@ -54,20 +61,37 @@ class AdminServicer:
     def ListInterceptors(
         self, request: pb.ListInterceptorsRequest, context: grpc.ServicerContext
     ) -> pb.ListInterceptorsResponse:
-        """Not answered by this version."""
-        _not_implemented("ListInterceptors")
+        """The interceptors of the snapshot in force."""
+        snapshot = self._store.current()
+        interceptors = map(write_interceptor, snapshot.chain.interceptors)
+        return pb.ListInterceptorsResponse(interceptors=interceptors, revision=snapshot.revision)
 
     def PutInterceptor(
         self, requests: Iterator[pb.PutInterceptorRequest], context: grpc.ServicerContext
     ) -> pb.PutInterceptorResponse:
-        """Not answered by this version."""
-        _not_implemented("PutInterceptor")
+        """Put an interceptor into the bundle, if it loads."""
+        self._store.current()
+        binding, module = read_put(requests, self._sandbox.options.max_component_bytes)
+        require_loadable(binding, module, self._sandbox)
+        result = self._store.edit(lambda source: put_interceptor(source, binding, module))
+        assert result is not None
+        digest = hashlib.sha256(module).hexdigest()
+        problems = write_problems(result.problems)
+        return pb.PutInterceptorResponse(
+            changed=result.changed, revision=result.revision, problems=problems, sha256=digest
+        )
 
     def DeleteInterceptor(
         self, request: pb.DeleteInterceptorRequest, context: grpc.ServicerContext
     ) -> pb.DeleteInterceptorResponse:
-        """Not answered by this version."""
-        _not_implemented("DeleteInterceptor")
+        """Take an interceptor out of the bundle."""
+        self._store.current()
+        wire.require(request.name, "name")
+        result = self._store.edit(lambda source: remove_interceptor(source, request.name))
+        if result is None:
+            raise NotFoundError(f"there is no interceptor `{request.name}`")
+        problems = write_problems(result.problems)
+        return pb.DeleteInterceptorResponse(changed=result.changed, revision=result.revision, problems=problems)
 
     def WatchRevisions(
         self, request: pb.WatchRevisionsRequest, context: grpc.ServicerContext
@@ -91,6 +115,7 @@ def _described(snapshot: Snapshot | None) -> pb.GetStatusResponse:
         bundle_name=snapshot.name,
         source=snapshot.origin,
         counts=pb.BundleCounts(**dataclasses.asdict(snapshot.counts)),
+        interceptors=write_statuses(snapshot.chain.interceptors),
     )
 
 

@@ -631,7 +631,7 @@ class PutInterceptorResponse(_message.Message):
     """The sha256 of the bytes that arrived, 64 lower-case hexadecimal digits."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleProblem]:
-        """What is wrong with the binding or the module. With an error among them nothing changed."""
+        """What is wrong with the bundle beside the new interceptor. With an error among them nothing changed."""
 
     def __init__(
         self,

@@ -94,8 +94,9 @@ class AdminServiceServicer(object):
 
     def PutInterceptor(self, request_iterator, context):
         """Adds an interceptor, or replaces the one of the same name. The first message has the binding, every later one a
-        part of the module. The module is validated and compiled before it is accepted; one that does not pass is an answer
-        with problems, and nothing changes.
+        part of the module. The module is compiled, checked and tried before it is accepted: one that does not pass is
+        INVALID_ARGUMENT with the class and the reason, and nothing changes. FAILED_PRECONDITION if the bundle cannot be
+        written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -24,8 +24,9 @@ class AdminServiceStub:
     """Lists the interceptors of the current revision."""
     PutInterceptor: _grpc.StreamUnaryMultiCallable[_admin_service_pb2.PutInterceptorRequest, _admin_service_pb2.PutInterceptorResponse]
     """Adds an interceptor, or replaces the one of the same name. The first message has the binding, every later one a
-    part of the module. The module is validated and compiled before it is accepted; one that does not pass is an answer
-    with problems, and nothing changes.
+    part of the module. The module is compiled, checked and tried before it is accepted: one that does not pass is
+    INVALID_ARGUMENT with the class and the reason, and nothing changes. FAILED_PRECONDITION if the bundle cannot be
+    written.
     """
     DeleteInterceptor: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteInterceptorRequest, _admin_service_pb2.DeleteInterceptorResponse]
     """Removes an interceptor. NOT_FOUND if there is none of that name."""
@@ -66,8 +67,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _admin_service_pb2.PutInterceptorResponse:
         """Adds an interceptor, or replaces the one of the same name. The first message has the binding, every later one a
-        part of the module. The module is validated and compiled before it is accepted; one that does not pass is an answer
-        with problems, and nothing changes.
+        part of the module. The module is compiled, checked and tried before it is accepted: one that does not pass is
+        INVALID_ARGUMENT with the class and the reason, and nothing changes. FAILED_PRECONDITION if the bundle cannot be
+        written.
         """
 
     @_abc_1.abstractmethod

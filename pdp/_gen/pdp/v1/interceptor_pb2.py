@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pdp/v1/interceptor.proto\x12\x06pdp.v1\x1a\x1egoogle/protobuf/duration.proto\"\xeb\x01\n\x12InterceptorOutcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x07verdict\x18\x02 \x01(\x0e\x32\x0f.pdp.v1.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\'\n\x0b\x65rror_class\x18\x04 \x01(\x0e\x32\x12.pdp.v1.ErrorClass\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x04mode\x18\x06 \x01(\x0e\x32\x17.pdp.v1.InterceptorMode\x12\x18\n\x10\x61nnotations_json\x18\x07 \x01(\x0c\"\xda\x03\n\x12InterceptorBinding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x1d\n\x06phases\x18\x03 \x03(\x0e\x32\r.pdp.v1.Phase\x12\r\n\x05tools\x18\x04 \x03(\t\x12\x12\n\x05order\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12%\n\x04mode\x18\x06 \x01(\x0e\x32\x17.pdp.v1.InterceptorMode\x12!\n\x08on_error\x18\x07 \x01(\x0e\x32\x0f.pdp.v1.OnError\x12\x15\n\rmay_transform\x18\x08 \x01(\x08\x12*\n\x07timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nmemory_mib\x18\n \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04\x66uel\x18\x0b \x01(\x04H\x02\x88\x01\x01\x12\x13\n\x0b\x63onfig_json\x18\x0c \x01(\x0c\x12@\n\x0b\x61nnotations\x18\r \x03(\x0b\x32+.pdp.v1.InterceptorBinding.AnnotationsEntry\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_orderB\r\n\x0b_memory_mibB\x07\n\x05_fuel*E\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_REQUEST\x10\x01\x12\x12\n\x0ePHASE_RESPONSE\x10\x02*q\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x15\n\x11VERDICT_TRANSFORM\x10\x02\x12\x10\n\x0cVERDICT_DENY\x10\x03\x12\x12\n\x0eVERDICT_FAILED\x10\x04*\xf1\x01\n\nErrorClass\x12\x1b\n\x17\x45RROR_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RROR_CLASS_GUEST_ERROR\x10\x01\x12\x14\n\x10\x45RROR_CLASS_TRAP\x10\x02\x12\x14\n\x10\x45RROR_CLASS_FUEL\x10\x03\x12\x18\n\x14\x45RROR_CLASS_DEADLINE\x10\x04\x12\x16\n\x12\x45RROR_CLASS_MEMORY\x10\x05\x12\x1a\n\x16\x45RROR_CLASS_BAD_OUTPUT\x10\x06\x12\x19\n\x15\x45RROR_CLASS_TOO_LARGE\x10\x07\x12\x14\n\x10\x45RROR_CLASS_LOAD\x10\x08*n\n\x0fInterceptorMode\x12 \n\x1cINTERCEPTOR_MODE_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTERCEPTOR_MODE_ENFORCE\x10\x01\x12\x1b\n\x17INTERCEPTOR_MODE_SHADOW\x10\x02*J\n\x07OnError\x12\x18\n\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n\rON_ERROR_DENY\x10\x01\x12\x12\n\x0eON_ERROR_ALLOW\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pdp/v1/interceptor.proto\x12\x06pdp.v1\x1a\x1egoogle/protobuf/duration.proto\"\xeb\x01\n\x12InterceptorOutcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x07verdict\x18\x02 \x01(\x0e\x32\x0f.pdp.v1.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\'\n\x0b\x65rror_class\x18\x04 \x01(\x0e\x32\x12.pdp.v1.ErrorClass\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x04mode\x18\x06 \x01(\x0e\x32\x17.pdp.v1.InterceptorMode\x12\x18\n\x10\x61nnotations_json\x18\x07 \x01(\x0c\"\x8c\x04\n\x12InterceptorBinding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x1d\n\x06phases\x18\x03 \x03(\x0e\x32\r.pdp.v1.Phase\x12\r\n\x05tools\x18\x04 \x03(\t\x12\x12\n\x05order\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12%\n\x04mode\x18\x06 \x01(\x0e\x32\x17.pdp.v1.InterceptorMode\x12!\n\x08on_error\x18\x07 \x01(\x0e\x32\x0f.pdp.v1.OnError\x12\x15\n\rmay_transform\x18\x08 \x01(\x08\x12*\n\x07timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nmemory_mib\x18\n \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04\x66uel\x18\x0b \x01(\x04H\x02\x88\x01\x01\x12\x13\n\x0b\x63onfig_json\x18\x0c \x01(\x0c\x12@\n\x0b\x61nnotations\x18\r \x03(\x0b\x32+.pdp.v1.InterceptorBinding.AnnotationsEntry\x12\x0e\n\x06grants\x18\x0e \x03(\t\x12\x14\n\x07prewarm\x18\x0f \x01(\rH\x03\x88\x01\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_orderB\r\n\x0b_memory_mibB\x07\n\x05_fuelB\n\n\x08_prewarm*E\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_REQUEST\x10\x01\x12\x12\n\x0ePHASE_RESPONSE\x10\x02*q\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x15\n\x11VERDICT_TRANSFORM\x10\x02\x12\x10\n\x0cVERDICT_DENY\x10\x03\x12\x12\n\x0eVERDICT_FAILED\x10\x04*\xf1\x01\n\nErrorClass\x12\x1b\n\x17\x45RROR_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RROR_CLASS_GUEST_ERROR\x10\x01\x12\x14\n\x10\x45RROR_CLASS_TRAP\x10\x02\x12\x14\n\x10\x45RROR_CLASS_FUEL\x10\x03\x12\x18\n\x14\x45RROR_CLASS_DEADLINE\x10\x04\x12\x16\n\x12\x45RROR_CLASS_MEMORY\x10\x05\x12\x1a\n\x16\x45RROR_CLASS_BAD_OUTPUT\x10\x06\x12\x19\n\x15\x45RROR_CLASS_TOO_LARGE\x10\x07\x12\x14\n\x10\x45RROR_CLASS_LOAD\x10\x08*n\n\x0fInterceptorMode\x12 \n\x1cINTERCEPTOR_MODE_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTERCEPTOR_MODE_ENFORCE\x10\x01\x12\x1b\n\x17INTERCEPTOR_MODE_SHADOW\x10\x02*J\n\x07OnError\x12\x18\n\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n\rON_ERROR_DENY\x10\x01\x12\x12\n\x0eON_ERROR_ALLOW\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,20 +34,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INTERCEPTORBINDING_ANNOTATIONSENTRY']._loaded_options = None
   _globals['_INTERCEPTORBINDING_ANNOTATIONSENTRY']._serialized_options = b'8\001'
-  _globals['_PHASE']._serialized_start=783
-  _globals['_PHASE']._serialized_end=852
-  _globals['_VERDICT']._serialized_start=854
-  _globals['_VERDICT']._serialized_end=967
-  _globals['_ERRORCLASS']._serialized_start=970
-  _globals['_ERRORCLASS']._serialized_end=1211
-  _globals['_INTERCEPTORMODE']._serialized_start=1213
-  _globals['_INTERCEPTORMODE']._serialized_end=1323
-  _globals['_ONERROR']._serialized_start=1325
-  _globals['_ONERROR']._serialized_end=1399
+  _globals['_PHASE']._serialized_start=833
+  _globals['_PHASE']._serialized_end=902
+  _globals['_VERDICT']._serialized_start=904
+  _globals['_VERDICT']._serialized_end=1017
+  _globals['_ERRORCLASS']._serialized_start=1020
+  _globals['_ERRORCLASS']._serialized_end=1261
+  _globals['_INTERCEPTORMODE']._serialized_start=1263
+  _globals['_INTERCEPTORMODE']._serialized_end=1373
+  _globals['_ONERROR']._serialized_start=1375
+  _globals['_ONERROR']._serialized_end=1449
   _globals['_INTERCEPTOROUTCOME']._serialized_start=69
   _globals['_INTERCEPTOROUTCOME']._serialized_end=304
   _globals['_INTERCEPTORBINDING']._serialized_start=307
-  _globals['_INTERCEPTORBINDING']._serialized_end=781
-  _globals['_INTERCEPTORBINDING_ANNOTATIONSENTRY']._serialized_start=697
-  _globals['_INTERCEPTORBINDING_ANNOTATIONSENTRY']._serialized_end=747
+  _globals['_INTERCEPTORBINDING']._serialized_end=831
+  _globals['_INTERCEPTORBINDING_ANNOTATIONSENTRY']._serialized_start=735
+  _globals['_INTERCEPTORBINDING_ANNOTATIONSENTRY']._serialized_end=785
 # @@protoc_insertion_point(module_scope)

@@ -261,6 +261,8 @@ class InterceptorBinding(_message.Message):
     FUEL_FIELD_NUMBER: _builtins.int
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    PREWARM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name; unique in a bundle."""
     sha256: _builtins.str
@@ -280,7 +282,9 @@ class InterceptorBinding(_message.Message):
     fuel: _builtins.int
     """How much fuel one call may use."""
     config_json: _builtins.bytes
-    """What the module is told at every call: any JSON document, or empty."""
+    """What the module is told at every call: one JSON object. Empty means `{}`."""
+    prewarm: _builtins.int
+    """How many instances are kept ready, each for one call; for modules that take long to start."""
     @_builtins.property
     def phases(self) -> _containers.RepeatedScalarFieldContainer[Global___Phase.ValueType]:
         """When it runs; at least one."""
@@ -299,6 +303,10 @@ class InterceptorBinding(_message.Message):
         `context.interceptors.<name>.<key>`.
         """
 
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the module may import from `pdp`: `log`, `now_ms`, `random`. Empty means `log`."""
+
     def __init__(
         self,
         *,
@@ -315,10 +323,12 @@ class InterceptorBinding(_message.Message):
         fuel: _builtins.int | None = ...,
         config_json: _builtins.bytes = ...,
         annotations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        grants: _abc.Iterable[_builtins.str] | None = ...,
+        prewarm: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fuel", b"_fuel", "_memory_mib", b"_memory_mib", "_order", b"_order", "fuel", b"fuel", "memory_mib", b"memory_mib", "order", b"order", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fuel", b"_fuel", "_memory_mib", b"_memory_mib", "_order", b"_order", "_prewarm", b"_prewarm", "fuel", b"fuel", "memory_mib", b"memory_mib", "order", b"order", "prewarm", b"prewarm", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fuel", b"_fuel", "_memory_mib", b"_memory_mib", "_order", b"_order", "annotations", b"annotations", "config_json", b"config_json", "fuel", b"fuel", "may_transform", b"may_transform", "memory_mib", b"memory_mib", "mode", b"mode", "name", b"name", "on_error", b"on_error", "order", b"order", "phases", b"phases", "sha256", b"sha256", "timeout", b"timeout", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fuel", b"_fuel", "_memory_mib", b"_memory_mib", "_order", b"_order", "_prewarm", b"_prewarm", "annotations", b"annotations", "config_json", b"config_json", "fuel", b"fuel", "grants", b"grants", "may_transform", b"may_transform", "memory_mib", b"memory_mib", "mode", b"mode", "name", b"name", "on_error", b"on_error", "order", b"order", "phases", b"phases", "prewarm", b"prewarm", "sha256", b"sha256", "timeout", b"timeout", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fuel: _TypeAlias = _typing.Literal["fuel"]  # noqa: Y015
     _WhichOneofArgType__fuel: _TypeAlias = _typing.Literal["_fuel", b"_fuel"]  # noqa: Y015
@@ -326,11 +336,15 @@ class InterceptorBinding(_message.Message):
     _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
     _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    _WhichOneofReturnType__prewarm: _TypeAlias = _typing.Literal["prewarm"]  # noqa: Y015
+    _WhichOneofArgType__prewarm: _TypeAlias = _typing.Literal["_prewarm", b"_prewarm"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fuel) -> _WhichOneofReturnType__fuel | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prewarm) -> _WhichOneofReturnType__prewarm | None: ...
 
 Global___InterceptorBinding: _TypeAlias = InterceptorBinding  # noqa: Y015
