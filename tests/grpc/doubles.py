@@ -21,6 +21,8 @@ from pdp.bundle.store import SnapshotStore
 from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import DecisionLogConfig, LimitsConfig, ServerConfig
 from pdp.decision_log.sinks import DecisionSink, Line
+from pdp.sandbox.model import SandboxOptions
+from pdp.sandbox.sandbox import Sandbox
 from pdp.server import Server, Service
 from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
@@ -82,7 +84,7 @@ def put_together(
     store.start()
     limits, config = LimitsConfig(), ServerConfig(listen=("127.0.0.1:0",), drain_seconds=5.0)
     decision = DecisionServicer(store, sink or RecordingSink(), ids or decision_ids(), DecisionLogConfig(), limits)
-    admin = AdminServicer(store, datetime.now(UTC), degraded)
+    admin = AdminServicer(store, Sandbox(SandboxOptions()), datetime.now(UTC), degraded)
     services = [
         Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], decision),
         Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.bundles import PERMIT_ALL, Files, entity, manifest, problems_of, tool
+from tests.modules import answering, binding, module, transform
 
 HEAD = "permit(principal, action, resource)"
 SCHEMA = """entity Agent in [Group] { age?: Long, boss?: Agent };
@@ -19,7 +20,7 @@ action read appliesTo { principal: Agent, resource: Server, context: { n?: Long 
 TEMPLATE = '@id("t") permit(principal == ?principal, action, resource in ?resource);\n@id("s") ' + PERMIT_ALL
 ARGS = {"?principal": 'Agent::"a"', "?resource": {"type": "Server", "id": "s"}}
 
-MODULE = b"\0asm"
+MODULE = answering()
 MODULE_SHA256 = hashlib.sha256(MODULE).hexdigest()
 
 #: A bundle's files, and its problems without the word `error`.
@@ -539,6 +540,52 @@ MANIFESTS: dict[str, Case] = {
             "bundle.toml:6:1: interceptor `a` is bound twice",
             f"bundle.toml:9:1: `interceptors/b.wasm` has the sha256 `{MODULE_SHA256}`, not the one given",
         ],
+    ),
+    "modules that are refused": (
+        {
+            "bundle.toml": binding("a") + binding("b", phases=("response",)) + binding("c") + binding("d"),
+            "interceptors/a.wasm": b"\0asm",
+            "interceptors/b.wasm": answering(),
+            "interceptors/c.wasm": module('(module (import "env" "open" (func)))'),
+            "interceptors/d.wasm": answering(transform(arguments={})),
+        },
+        [
+            (
+                "bundle.toml:3:1: interceptor `a`: `interceptors/a.wasm` is refused: load: it is no kind of "
+                "WebAssembly that is known: its version is ``"
+            ),
+            (
+                "bundle.toml:7:1: interceptor `b`: `interceptors/b.wasm` is refused: load: it has no hook for the "
+                "phase `response`"
+            ),
+            (
+                "bundle.toml:11:1: interceptor `c`: `interceptors/c.wasm` is refused: load: it is no interceptor: it "
+                "does not export `pdp_abi_v1`"
+            ),
+            (
+                "bundle.toml:15:1: interceptor `d`: `interceptors/d.wasm` is refused: bad_output: its trial request "
+                "failed: `transform` without the right to: the binding does not say `may_transform = true`"
+            ),
+        ],
+    ),
+    "interceptors that guard nothing": (
+        {
+            "bundle.toml": binding("a", tools=["srv"]) + binding("b", tools=["s/t", "s/gone", "other/*"]),
+            "interceptors/a.wasm": answering(),
+            "interceptors/b.wasm": answering(),
+            "tools/s.json": manifest(tool("t")),
+        },
+        [
+            ("bundle.toml:5:1: `interceptor.0.tools.0`: `srv` matches no tool: write `server/tool`, such as `srv/*`"),
+        ],
+    ),
+    "interceptors of tools that are not pinned": (
+        {
+            "bundle.toml": binding("b", tools=["s/t", "s/gone", "other/*"]),
+            "interceptors/b.wasm": answering(),
+            "tools/s.json": manifest(tool("t")),
+        },
+        ["bundle.toml:5:1: interceptor `b`: `s/gone` matches no tool that is pinned for `s`"],
     ),
     "action groups that are taken, or match nothing": (
         {

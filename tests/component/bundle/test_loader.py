@@ -13,6 +13,7 @@ from pdp.cedar.authorize import AuthorizeOptions
 from pdp.cedar.model import ActionQuery, DenialCode, EntityUid, ToolQuery
 from pdp.errors import BundleError
 from tests.bundles import PERMIT_ALL, Files, entity, load, manifest, memory_source, tool
+from tests.modules import answering
 
 AGENT = EntityUid("Agent", "a")
 SCHEMA = "entity Agent; entity Server;"
@@ -42,7 +43,7 @@ def test_a_snapshot_knows_what_it_holds() -> None:
         "entities/a.json": json.dumps([entity("Agent", "a"), entity("Agent", "b")]),
         "tools/s.json": manifest(tool("t"), tool("u")),
         "tools/z.json": manifest(tool("t")),
-        "interceptors/i.wasm": b"\0asm",
+        "interceptors/i.wasm": answering(),
         "tests/x": "not loaded",
     }
     source = memory_source(files, "somewhere")
@@ -119,9 +120,9 @@ def test_warnings_stop_nothing() -> None:
 
 def test_a_module_may_be_pinned() -> None:
     """A binding whose digest is that of the module loads."""
-    digest = hashlib.sha256(b"\0asm").hexdigest()
+    digest = hashlib.sha256(answering()).hexdigest()
     binding = f'[[interceptor]]\nname = "a"\nmodule = "interceptors/a.wasm"\nphases = ["request"]\nsha256 = "{digest}"'
-    assert load({"bundle.toml": binding, "interceptors/a.wasm": b"\0asm"}).counts.interceptors == 1
+    assert load({"bundle.toml": binding, "interceptors/a.wasm": answering()}).counts.interceptors == 1
 
 
 def test_hostile_names_load() -> None:
