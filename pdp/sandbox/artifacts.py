@@ -79,7 +79,8 @@ class ArtifactDirectory:
     def _key(self) -> bytes:
         prepare(self._directory)
         path = self._directory / _KEY_NAME
-        with contextlib.suppress(FileNotFoundError):
+        # A key that others could read is as good as none, and so is one that is not a file of this user's.
+        with contextlib.suppress(OSError):
             key = _read_own(path, _KEY_BYTES)
             if len(key) == _KEY_BYTES:
                 return key
@@ -102,7 +103,8 @@ def _read_own(path: Path, limit: int) -> bytes:
     """What a file of this user holds. Raises OSError."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_size > limit:
+        own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+        if not own or status.st_size > limit:
             raise OSError("not a file that this program wrote")
         return file.read(limit)
 

@@ -22,7 +22,10 @@ OK, REFUSED = b"+", b"-"
 
 
 def main() -> None:
-    """Compile what standard input holds. The only argument is JSON: `settings`, `memory_bytes`, `cpu_seconds`."""
+    """Compile what standard input holds.
+
+    The only argument is JSON: `settings`, `memory_bytes`, `cpu_seconds`, `code_bytes`.
+    """
     order = json.loads(sys.argv[1])
     _limit(order["memory_bytes"], order["cpu_seconds"])
     settings = EngineSettings(**order["settings"])
@@ -33,6 +36,9 @@ def main() -> None:
         code = compiler(compiling_engine(settings), _binary(module)).serialize()
     except wasmtime.WasmtimeError as error:
         sys.stdout.buffer.write(REFUSED + str(error).encode())
+        return
+    if len(code) > order["code_bytes"]:
+        sys.stdout.buffer.write(REFUSED + f"it becomes {len(code)} bytes of machine code".encode())
         return
     sys.stdout.buffer.write(OK)
     sys.stdout.buffer.write(code)

@@ -21,6 +21,8 @@ _START = (
     "import json, sys; sys.path[:0] = json.loads(sys.argv.pop(1)); from pdp.sandbox.compile_child import main; main()"
 )
 _MAX_REASON = 2_000
+#: Machine code that is taken from the child. A hostile module's can be forty times as long as itself.
+_MAX_CODE_BYTES = 256 * 1024 * 1024
 
 
 def compile_module(module: bytes, settings: EngineSettings, options: SandboxOptions) -> bytes:
@@ -32,6 +34,7 @@ def compile_module(module: bytes, settings: EngineSettings, options: SandboxOpti
         "settings": dataclasses.asdict(settings),
         "memory_bytes": options.compile_bytes,
         "cpu_seconds": int(options.compile_seconds) + 1,
+        "code_bytes": _MAX_CODE_BYTES,
     }
     # -I: neither the environment nor the working directory says what is run.
     command = [sys.executable, "-I", "-c", _START, json.dumps(_PATHS), json.dumps(order)]

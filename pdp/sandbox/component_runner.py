@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from wasmtime import Engine, Store, Trap, WasmtimeError
-from wasmtime.component import Component, Linker
+from wasmtime.component import Component, FuncType, Linker, ResultType, String, ValType
 
 from pdp.sandbox.guest_text import bounded
 from pdp.sandbox.model import Call, CallLimits, ErrorClass, GuestFailureError, ModuleRefusedError, Phase
 from pdp.sandbox.reply import guest_error, read_description
 from pdp.sandbox.ticker import Ticker, ticks
+from pdp.sandbox.warm import WarmInstances
 
 _DESCRIBE = "describe"
 _HOOKS: dict[Phase, str] = {"request": "on-request", "response": "on-response"}
-#: Components are made of several core modules, each with parts of its own.
+#: Components are made of several core modules, each with parts of its own. The limit of memory counts for each linear
+#: memory by itself, so there are as few as the toolchains need.
 _MAX_INSTANCES = 64
-_MAX_MEMORIES = 16
-_MAX_TABLES = 64
+_MAX_MEMORIES = 4
+_MAX_TABLES = 16
 _MAX_WORDS = 400
 
 
 def require_world(engine: Engine, component: Component) -> None:
-    """Raise ModuleRefusedError unless a component imports nothing and exports the functions of the world."""
+    """Raise ModuleRefusedError unless a component imports nothing and exports the functions of the world.
+
+    Their types count: wasmtime's C functions abort the process where a call gives a future or a stream, and take seconds
+    to hand over a long list.
+    """
     kind = component.type
     imports = sorted(kind.imports(engine))
     if imports:
@@ -32,23 +40,85 @@ def require_world(engine: Engine, component: Component) -> None:
     missing = [name for name in (_DESCRIBE, *_HOOKS.values()) if name not in exports]
     if missing:
         raise ModuleRefusedError(ErrorClass.LOAD, f"it exports no `{missing[0]}`: is it of the world `interceptor`?")
+    for name in (_DESCRIBE, *_HOOKS.values()):
+        if not _is_of_world(name, exports[name].ty):
+            raise ModuleRefusedError(ErrorClass.LOAD, f"its `{name}` has another type than in the world `interceptor`")
+
+
+def _is_of_world(name: str, kind: object) -> bool:
+    if not isinstance(kind, FuncType):
+        return False
+    parameters, result = [parameter for _, parameter in kind.params], kind.result
+    if name == _DESCRIBE:
+        return not parameters and _is_string(result)
+    if len(parameters) != 1 or not _is_string(parameters[0]):
+        return False
+    return isinstance(result, ResultType) and _is_string(result.ok) and _is_string(result.err)
+
+
+def _is_string(kind: ValType | None) -> bool:
+    return isinstance(kind, String)
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentProgram:
+    """A component that is checked and linked."""
+
+    engine: Engine
+    component: Component
+    linker: Linker
+    limits: CallLimits
+    max_table_elements: int
+    max_payload_bytes: int
+
+
+class _ComponentInstance:
+    """One instance with a store of its own."""
+
+    def __init__(self, program: ComponentProgram, ticks_left: int) -> None:
+        limits = program.limits
+        self._store = store = Store(program.engine)
+        store.set_limits(limits.memory_bytes, program.max_table_elements, _MAX_INSTANCES, _MAX_TABLES, _MAX_MEMORIES)
+        self.refuel(limits.fuel, ticks_left)
+        try:
+            self._instance = program.linker.instantiate(store, program.component)
+        except (Trap, WasmtimeError) as error:
+            failure = _failure(error, store, starting=True)
+            store.close()
+            raise failure from None
+
+    def refuel(self, fuel: int, ticks_left: int) -> None:
+        """Set the fuel that is left, and how many ticks it may still run."""
+        self._store.set_fuel(fuel)
+        self._store.set_epoch_deadline(ticks_left)
+
+    def call(self, name: str, *arguments: str) -> Any:
+        """Call an export. Raises GuestFailureError."""
+        function = self._instance.get_func(self._store, name)
+        if function is None:
+            raise GuestFailureError(ErrorClass.LOAD, f"it exports no function `{name}`")
+        try:
+            return function(self._store, *arguments)
+        except (Trap, WasmtimeError) as error:
+            raise _failure(error, self._store, starting=False) from None
+        except (TypeError, ValueError, UnicodeError) as error:
+            # The function is of another type than the world says, or its text is not Unicode.
+            raise GuestFailureError(ErrorClass.BAD_OUTPUT, bounded(f"`{name}`: {error}", _MAX_WORDS)) from None
+
+    def close(self) -> None:
+        """Free it."""
+        self._store.close()
 
 
 class ComponentRunner:
     """Calls one component. Safe to share between threads."""
 
-    def __init__(
-        self, engine: Engine, component: Component, limits: CallLimits, max_table_elements: int, max_payload_bytes: int,
-        ticker: Ticker,
-    ) -> None:  # fmt: skip
-        self._engine = engine
-        self._component = component
-        self._linker = Linker(engine)
-        self._limits = limits
-        self._max_table_elements = max_table_elements
-        self._max_payload_bytes = max_payload_bytes
+    def __init__(self, program: ComponentProgram, ticker: Ticker, prewarm: int = 0) -> None:
+        self._program = program
         self._ticker = ticker
         self._phases: frozenset[Phase] = frozenset()
+        # Bound to parts, not to this object, which is to go when nobody uses it any more.
+        self._warm = WarmInstances(prewarm, partial(_make_ahead, program, ticker), _ComponentInstance.close)
 
     @property
     def phases(self) -> frozenset[Phase]:
@@ -71,51 +141,42 @@ class ComponentRunner:
         if tag == "err":
             raise guest_error(text)
         answer = text.encode("utf-8", "surrogatepass")
-        if len(answer) > self._max_payload_bytes:
-            reason = f"its answer has {len(answer)} bytes; {self._max_payload_bytes} are read"
-            raise GuestFailureError(ErrorClass.TOO_LARGE, reason)
+        most = self._program.max_payload_bytes
+        if len(answer) > most:
+            raise GuestFailureError(ErrorClass.TOO_LARGE, f"its answer has {len(answer)} bytes; {most} are read")
         return answer
 
     def _call(self, name: str, call: Call, *arguments: str) -> Any:
-        remaining_ms = min(call.remaining_ms(), self._limits.timeout_ms)
+        limits = self._program.limits
+        remaining_ms = min(call.remaining_ms(), limits.timeout_ms)
         if remaining_ms <= 0:
             raise GuestFailureError(ErrorClass.DEADLINE, "its time was over before it began")
         with self._ticker:
-            store = Store(self._engine)
+            instance = self._warm.take()
+            if instance is not None:
+                instance.refuel(limits.fuel, ticks(remaining_ms))
+            else:
+                instance = _ComponentInstance(self._program, ticks(remaining_ms))
             try:
-                return self._call_in(store, name, ticks(remaining_ms), arguments)
+                return instance.call(name, *arguments)
             finally:
-                store.close()
+                instance.close()
 
-    def _call_in(self, store: Store, name: str, ticks_left: int, arguments: tuple[str, ...]) -> Any:
-        limits = self._limits
-        store.set_limits(limits.memory_bytes, self._max_table_elements, _MAX_INSTANCES, _MAX_TABLES, _MAX_MEMORIES)
-        store.set_fuel(limits.fuel)
-        store.set_epoch_deadline(ticks_left)
-        try:
-            function = self._linker.instantiate(store, self._component).get_func(store, name)
-        except (Trap, WasmtimeError) as error:
-            raise _failure(error, store, starting=True) from None
-        if function is None:
-            raise GuestFailureError(ErrorClass.LOAD, f"it exports no function `{name}`")
-        try:
-            return function(store, *arguments)
-        except (Trap, WasmtimeError) as error:
-            raise _failure(error, store, starting=False) from None
-        except (TypeError, ValueError, UnicodeError) as error:
-            # The function is of another type than the world says, or its text is not Unicode.
-            raise GuestFailureError(ErrorClass.BAD_OUTPUT, bounded(f"`{name}`: {error}", _MAX_WORDS)) from None
+
+def _make_ahead(program: ComponentProgram, ticker: Ticker) -> _ComponentInstance:
+    with ticker:
+        return _ComponentInstance(program, ticks(program.limits.timeout_ms))
 
 
 def _failure(error: Trap | WasmtimeError, store: Store, *, starting: bool) -> GuestFailureError:
     """The failure that an error amounts to; components give only text, so it is the text that tells."""
-    message = str(error)
-    if store.get_fuel() == 0 or "all fuel consumed" in message:
+    # What comes before the last line are names that the component gave to its functions.
+    last = bounded(str(error).strip().rpartition("\n")[2].strip(), _MAX_WORDS)
+    if store.get_fuel() == 0 or "all fuel consumed" in last:
         return GuestFailureError(ErrorClass.FUEL, "it used up its fuel")
-    if "wasm trap: interrupt" in message:
+    if "wasm trap: interrupt" in last:
         return GuestFailureError(ErrorClass.DEADLINE, "its time was over")
-    last = bounded(message.strip().rpartition("\n")[2].strip(), _MAX_WORDS)
-    if starting and "wasm trap" not in message:
-        memory = "memory minimum size" in message or "table minimum size" in message
+    if starting and "wasm trap" not in last:
+        memory = "memory minimum size" in last or "table minimum size" in last
         return GuestFailureError(ErrorClass.MEMORY if memory else ErrorClass.LOAD, f"it cannot be instantiated: {last}")
     return GuestFailureError(ErrorClass.TRAP, f"it trapped: {last}")

@@ -9,6 +9,7 @@ from typing import Final
 from wasmtime import Engine, FuncType, InstancePre, Linker, MemoryType, Module, ValType, WasmtimeError
 
 from pdp.sandbox import host
+from pdp.sandbox.guest_text import bounded
 from pdp.sandbox.model import CallLimits, ErrorClass, Grant, ModuleRefusedError, Phase
 
 ALLOC: Final = "pdp_alloc"
@@ -31,8 +32,9 @@ _EXPORTS: dict[str, tuple[str, str]] = {
 _LETTERS = {str(ValType.i32()): "i", str(ValType.i64()): "I", str(ValType.f32()): "f", str(ValType.f64()): "F"}
 _WORDS = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "?": "another type"}
 _START_SECTION = 8
-#: Imports that one refusal names.
+#: Imports that one refusal names, and bytes of a name.
 _MAX_NAMED = 20
+_MAX_NAME_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _other_abi(exports: Collection[str]) -> str:
 def _refused_import(module: str, name: str) -> str:
     if host.signature(module, name, ("log", "now_ms", "random")) is not None:
         return f'`{module}.{name}`, which the binding does not grant; add `grants = ["{name}"]`'
-    return f"`{module}.{name}`, which the host does not have"
+    return f"`{bounded(module, _MAX_NAME_BYTES)}.{bounded(name, _MAX_NAME_BYTES)}`, which the host does not have"
 
 
 def _require_type(what: str, found: object, parameters: str, results: str) -> None:

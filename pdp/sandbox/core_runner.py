@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from pdp.sandbox.core_module import ALLOC, CONFIGURE, HOOKS, INITIALIZE, CoreProgram
@@ -10,6 +11,7 @@ from pdp.sandbox.instances import Instance, instance_type
 from pdp.sandbox.model import Call, ErrorClass, GuestFailureError, Phase
 from pdp.sandbox.reply import guest_error, read_configured
 from pdp.sandbox.ticker import Ticker, ticks
+from pdp.sandbox.warm import WarmInstances
 
 _U32 = 0xFFFF_FFFF
 #: Answers of `pdp_configure`.
@@ -24,10 +26,14 @@ class _MakeInstance(Protocol):
 class CoreRunner:
     """Calls one program. Safe to share between threads."""
 
-    def __init__(self, program: CoreProgram, ticker: Ticker, make: _MakeInstance | None = None) -> None:
+    def __init__(
+        self, program: CoreProgram, ticker: Ticker, prewarm: int = 0, make: _MakeInstance | None = None
+    ) -> None:
         self._program = program
         self._ticker = ticker
         self._make: _MakeInstance = make or instance_type()
+        # Bound to parts, not to this object, which is to go when nobody uses it any more.
+        self._warm = WarmInstances(prewarm, partial(_make_ahead, program, ticker, self._make), _close)
 
     @property
     def phases(self) -> frozenset[Phase]:
@@ -45,30 +51,63 @@ class CoreRunner:
                 return self._run(phase, request, ticks(remaining_ms))
             current.call, current.exited = call, None
             try:
-                return self._run(phase, request, ticks(remaining_ms))
+                answer = self._run(phase, request, ticks(remaining_ms))
             except GuestFailureError:
-                if current.exited is not None:
-                    raise GuestFailureError(ErrorClass.TRAP, f"it ended itself with status {current.exited}") from None
+                _require_not_exited()
                 raise
             finally:
                 current.call = None
+            # Without fuel a guest still comes to the end of a function, so an answer can follow an exit.
+            _require_not_exited()
+            return answer
 
     def _run(self, phase: Phase, request: bytes, ticks_left: int) -> bytes:
         program = self._program
-        instance = self._make(program, program.limits.fuel, ticks_left)
+        instance = self._warm.take()
+        if instance is not None:
+            instance.refuel(program.limits.fuel, ticks_left)
+        else:
+            instance = _prepared(program, self._make, ticks_left)
         try:
-            self._prepare(instance)
             return _exchange(instance, HOOKS[phase], request, program.max_payload_bytes)
         finally:
             instance.close()
 
-    def _prepare(self, instance: Instance) -> None:
-        """What comes once in an instance, before its first payload."""
-        program = self._program
+
+def _prepared(program: CoreProgram, make: _MakeInstance, ticks_left: int) -> Instance:
+    """An instance that is ready for its payload: what comes once in it has been done."""
+    instance = make(program, program.limits.fuel, ticks_left)
+    try:
         if program.has_initialize:
             instance.invoke(INITIALIZE)
         if program.has_configure:
             read_configured(_exchange(instance, CONFIGURE, program.config, _MAX_CONFIGURED_BYTES))
+    except GuestFailureError:
+        instance.close()
+        raise
+    return instance
+
+
+def _make_ahead(program: CoreProgram, ticker: Ticker, make: _MakeInstance) -> Instance:
+    """The same without a call, and so without a log."""
+    current.exited = None
+    with ticker:
+        instance = _prepared(program, make, ticks(program.limits.timeout_ms))
+    try:
+        _require_not_exited()
+    except GuestFailureError:
+        instance.close()
+        raise
+    return instance
+
+
+def _require_not_exited() -> None:
+    if current.exited is not None:
+        raise GuestFailureError(ErrorClass.TRAP, f"it ended itself with status {current.exited}")
+
+
+def _close(instance: Instance) -> None:
+    instance.close()
 
 
 def _exchange(instance: Instance, hook: str, content: bytes, max_bytes: int) -> bytes:

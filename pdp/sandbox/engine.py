@@ -28,7 +28,6 @@ _FEATURES: dict[str, object] = {
     "wasm_relaxed_simd": False,
     "wasm_threads": False,
     "wasm_memory64": False,
-    "wasm_multi_memory": False,
     "wasm_gc": False,
     "wasm_function_references": False,
     "wasm_exceptions": False,
@@ -37,6 +36,17 @@ _FEATURES: dict[str, object] = {
     "wasm_stack_switching": False,
     # A hostile module must not get more than one core of the compiling process.
     "parallel_compilation": False,
+}
+
+#: Functions that the compiler makes to pass strings inside of a component have two memories; without them it aborts.
+_KIND_FEATURES: dict[Kind, dict[str, object]] = {
+    "core": {"wasm_multi_memory": False},
+    "component": {"wasm_multi_memory": True, "wasm_component_model": True},
+}
+#: The package has no public setters for these. Nothing here waits for anything, so components need no tasks.
+_NATIVE_FEATURES: dict[Kind, dict[str, bool]] = {
+    "core": {},
+    "component": {"wasm_component_model_async": False, "concurrency_support": False},
 }
 
 #: Behind a linear memory's address space, which is as much as it may ever grow, so that it never moves.
@@ -69,7 +79,8 @@ class EngineSettings:
         """Equal for equal settings, wasmtime and machine: code compiled under one fits every other."""
         numbers = (self.max_stack_bytes, self.memory_bytes, _GUARD_BYTES)
         machine = (platform.machine(), platform.system())
-        parts = (self.kind, numbers, sorted(_FEATURES.items()), wasmtime_version(), machine)
+        features = sorted({**_FEATURES, **_KIND_FEATURES[self.kind], **_NATIVE_FEATURES[self.kind]}.items())
+        parts = (self.kind, numbers, features, wasmtime_version(), machine)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -103,15 +114,15 @@ def running_engine(settings: EngineSettings, options: SandboxOptions) -> Engine:
 
 def _config(settings: EngineSettings) -> Config:
     config = Config()
-    for name, value in _FEATURES.items():
+    for name, value in {**_FEATURES, **_KIND_FEATURES[settings.kind]}.items():
         # A name that is no setter would become an attribute without a meaning.
         if not isinstance(getattr(Config, name), property):
             raise TypeError(f"wasmtime has no setting `{name}`")
         setattr(config, name, value)
+    for name, enabled in _NATIVE_FEATURES[settings.kind].items():
+        getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), enabled)
     config.max_wasm_stack = settings.max_stack_bytes
-    if settings.kind == "component":
-        config.wasm_component_model = True
-    else:
+    if settings.kind == "core":
         config.memory_reservation = settings.memory_bytes
         config.memory_guard_size = _GUARD_BYTES
         config.memory_may_move = False

@@ -118,7 +118,8 @@ def _write(caller: Caller, address: int, content: bytes) -> None:
 
 def _write_log(level: int, content: bytes) -> None:
     call = current.call
-    if call is None or call.log_bytes_left <= 0:
+    # Empty text would cost nothing of what the call may log, and so have no end.
+    if call is None or call.log_bytes_left <= 0 or not content:
         return
     call.log(level, content[: call.log_bytes_left].decode("utf-8", "replace"))
     call.log_bytes_left -= len(content)

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pdp.errors import PdpError
+from pdp.sandbox.guest_text import bounded
 
 Phase = Literal["request", "response"]
 Kind = Literal["core", "component"]
 Grant = Literal["log", "now_ms", "random"]
 
 _MIB = 1024 * 1024
+
+#: What is told of a failure. It can have names out of a module, which may be long and hold anything.
+_MAX_REASON_BYTES = 4_000
 
 
 class ErrorClass(enum.Enum):
@@ -34,18 +38,18 @@ class GuestFailureError(PdpError):
     """A call that gave no verdict. `reason` is for operators: it can repeat what the module said."""
 
     def __init__(self, error_class: ErrorClass, reason: str) -> None:
-        super().__init__(f"{error_class.value}: {reason}")
+        self.reason = bounded(reason, _MAX_REASON_BYTES)
+        super().__init__(f"{error_class.value}: {self.reason}")
         self.error_class = error_class
-        self.reason = reason
 
 
 class ModuleRefusedError(PdpError):
     """A module that is not loaded, and why."""
 
     def __init__(self, error_class: ErrorClass, reason: str) -> None:
-        super().__init__(f"{error_class.value}: {reason}")
+        self.reason = bounded(reason, _MAX_REASON_BYTES)
+        super().__init__(f"{error_class.value}: {self.reason}")
         self.error_class = error_class
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wasmtime import Engine, Module, WasmtimeError
-from wasmtime.component import Component
+from wasmtime.component import Component, Linker
 
 from pdp.cedar.arguments import FactType
 from pdp.cedar.model import EntityUid
 from pdp.sandbox import core_module
 from pdp.sandbox.artifacts import ArtifactStore, NoArtifacts
 from pdp.sandbox.compiler import compile_module
-from pdp.sandbox.component_runner import ComponentRunner, require_world
+from pdp.sandbox.component_runner import ComponentProgram, ComponentRunner, require_world
 from pdp.sandbox.core_module import CoreProgram
 from pdp.sandbox.core_runner import CoreRunner
 from pdp.sandbox.engine import EngineSettings, running_engine, settings_for
@@ -187,19 +187,20 @@ class Sandbox:
             has_start=compiled.has_start,
             has_imports=bool(compiled.facts.imports),
         )
-        return CoreRunner(program, engine.ticker)
+        return CoreRunner(program, engine.ticker, terms.prewarm)
 
     def _component_runner(self, component: Component, terms: Terms) -> ComponentRunner:
         engine, options = _engine("component", self.options), self.options
         require_world(engine.engine, component)
-        runner = ComponentRunner(
-            engine.engine,
-            component,
-            terms.limits,
-            options.max_table_elements,
-            options.max_payload_bytes,
-            engine.ticker,
+        program = ComponentProgram(
+            engine=engine.engine,
+            component=component,
+            linker=Linker(engine.engine),
+            limits=terms.limits,
+            max_table_elements=options.max_table_elements,
+            max_payload_bytes=options.max_payload_bytes,
         )
+        runner = ComponentRunner(program, engine.ticker, terms.prewarm)
         try:
             runner.describe(self.call(_after(terms.limits.timeout_ms), lambda level, text: None))
         except GuestFailureError as failure:

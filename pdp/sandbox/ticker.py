@@ -72,7 +72,8 @@ class PosixClock:
         self._timer = ctypes.c_void_p()
         if self._libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)) != 0:
             raise OSError(ctypes.get_errno(), "no timer can be made")
-        atexit.register(self._delete)
+        # Stopped, and not deleted: another thread may still set it.
+        atexit.register(self.set_running, False)
 
     def set_running(self, running: bool) -> None:
         """Start or stop."""
@@ -80,9 +81,6 @@ class PosixClock:
         spec = _TimerSpec(0, ns, 0, ns)
         if self._libc.timer_settime(self._timer, 0, ctypes.byref(spec), None) != 0:
             raise OSError(ctypes.get_errno(), "the timer cannot be set")
-
-    def _delete(self) -> None:
-        self._libc.timer_delete(self._timer)
 
 
 class ThreadClock:

@@ -1,0 +1,61 @@
+"""Instances made ahead of the calls that use them up, for modules that take long to start."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Generic, TypeVar
+
+from pdp.sandbox.model import GuestFailureError
+
+T = TypeVar("T")
+
+
+class WarmInstances(Generic[T]):
+    """Keeps up to `size` instances ready. Each is taken once; what takes its place is made on another thread.
+
+    `make` may raise GuestFailureError: then there is one less, until the next is taken. What is left when this object
+    goes is given to `drop`.
+    """
+
+    def __init__(self, size: int, make: Callable[[], T], drop: Callable[[T], None]) -> None:
+        self._size = size
+        self._make = make
+        self._ready: deque[T] = deque()
+        weakref.finalize(self, _drop_all, self._ready, drop)
+
+    def take(self) -> T | None:
+        """One that is ready, or None. Whoever takes it frees it."""
+        if not self._size:
+            return None
+        taken = self._ready.popleft() if self._ready else None
+        _filler().submit(_fill, weakref.ref(self))
+        return taken
+
+    def fill(self) -> None:
+        """Make what is missing, now."""
+        while len(self._ready) < self._size:
+            try:
+                self._ready.append(self._make())
+            except GuestFailureError:
+                return
+
+
+def _fill(reference: weakref.ref[WarmInstances[T]]) -> None:
+    warm = reference()
+    if warm is not None:
+        warm.fill()
+
+
+def _drop_all(ready: deque[T], drop: Callable[[T], None]) -> None:
+    while ready:
+        drop(ready.popleft())
+
+
+@cache
+def _filler() -> ThreadPoolExecutor:
+    """The one thread that fills: calls that are being answered come first."""
+    return ThreadPoolExecutor(1, thread_name_prefix="warm")
