@@ -1,0 +1,149 @@
+"""The example interceptors, as built from their sources, in the real sandbox: every case that lies beside each.
+
+`make modules` builds them. One whose toolchain is not there is skipped, and told; with PDP_REQUIRE_MODULES it fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdp.bundle.interceptor_modules import bind
+from pdp.bundle.manifest import InterceptorBinding
+from pdp.bundle.source import source_file
+from pdp.cedar.model import EntityUid
+from pdp.sandbox.artifacts import ArtifactDirectory
+from pdp.sandbox.chain import Chain, Interceptor, Payload
+from pdp.sandbox.model import ModuleRefusedError, SandboxOptions
+from pdp.sandbox.outcome import Interception
+from pdp.sandbox.reply import Envelope
+from pdp.sandbox.sandbox import Sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "interceptors_wasm" / "examples"
+BUILT = ROOT / "build" / "interceptors"
+SOURCES = sorted(path.parent for path in EXAMPLES.glob("*/*/cases.json"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of one example."""
+
+    source: Path
+    number: int
+    fields: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.source.parent.name}-{self.fields['name']}"
+
+
+def all_cases() -> list[Case]:
+    """Every case of every example."""
+    return [
+        Case(source, number, fields)
+        for source in SOURCES
+        for number, fields in enumerate(json.loads((source / "cases.json").read_text()))
+    ]
+
+
+@cache
+def sandbox() -> Sandbox:
+    """One sandbox for all; compiled code is kept beside the modules."""
+    return Sandbox(SandboxOptions(), ArtifactDirectory(BUILT / "compiled"))
+
+
+def built(source: Path) -> bytes:
+    """The module of an example; the test ends here if it is not built."""
+    path = BUILT / f"{source.parent.name}.wasm"
+    if not path.exists():
+        told = f"{source.parent.name} is not built: run `make modules`, which says whether its toolchain is missing"
+        if os.environ.get("PDP_REQUIRE_MODULES"):
+            pytest.fail(told)
+        pytest.skip(told)
+    return path.read_bytes()
+
+
+def binding(source: Path) -> dict[str, Any]:
+    """The `[[interceptor]]` that an example comes with."""
+    (table,) = tomllib.loads((source / "binding.toml").read_text())["interceptor"]
+    return dict(table)
+
+
+def loaded(source: Path, config: dict[str, Any] | None) -> Interceptor:
+    """An example under its own binding, with another configuration if there is one."""
+    fields = {**binding(source), "tools": ["*/*"]}
+    if config is not None:
+        fields["config"] = config
+    file = source_file(fields["module"], built(source))
+    return bind(
+        InterceptorBinding.model_validate(fields),
+        file,
+        sandbox(),
+        lambda file, terms, declared, log: sandbox().load(file.content, terms, declared, log),
+        lambda level, text: None,
+    )
+
+
+def run(interceptor: Interceptor, fields: dict[str, Any]) -> Interception:
+    """A case through a chain of this interceptor alone."""
+    envelope = Envelope(EntityUid("Agent", "a"), fields.get("server", "srv"), fields.get("tool", "tool"))
+    arguments = json.dumps(fields.get("arguments", {}), ensure_ascii=False).encode()
+    result = json.dumps(fields["result"], ensure_ascii=False).encode() if fields["phase"] == "response" else None
+    payload = Payload(arguments, result, fields.get("result_is_error", False))
+    return Chain([interceptor], {}).run(fields["phase"], envelope, payload, time.monotonic_ns() + 10**10)
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_a_case(case: Case) -> None:
+    """What the module answers is what its case says, within the limits of the binding that it comes with."""
+    expected = dict(case.fields["expect"])
+    try:
+        interceptor = loaded(case.source, case.fields.get("config"))
+    except ModuleRefusedError:
+        # A configuration that the module refuses is refused when it is loaded.
+        if expected != {"error": True}:
+            raise
+        return
+    answer = run(interceptor, case.fields)
+    (outcome,) = answer.outcomes
+    if expected == {"error": True}:
+        assert outcome.verdict == "failed", outcome
+        return
+    assert outcome.verdict == expected.pop("verdict"), outcome
+    if outcome.verdict == "deny":
+        assert answer.denial is not None
+        assert answer.denial.message == expected.pop("message", "an interceptor denied the call")
+    for member in ("arguments", "result"):
+        if member in expected:
+            assert json.loads(answer.payload) == expected.pop(member)
+    if "annotations" in expected:
+        assert json.loads(json.dumps(outcome.stated)) == expected.pop("annotations")
+    expected.pop("reason", None)
+    assert not expected, f"nobody looks at {sorted(expected)}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.parent.name)
+def test_an_example_is_what_its_digest_says(source: Path) -> None:
+    """The bytes that were built are those whose digest lies beside the source."""
+    (path,) = source.glob("*.wasm.sha256")
+    assert hashlib.sha256(built(source)).hexdigest() == path.read_text().strip()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.parent.name)
+def test_an_example_names_no_place_of_its_making(source: Path) -> None:
+    """A module holds no path of the machine that it was built on."""
+    assert str(ROOT).encode() not in built(source)
+
+
+def test_examples_are_found() -> None:
+    """There are examples, so the tests above test something."""
+    assert len(SOURCES) >= 8
