@@ -10,11 +10,13 @@ from pdp.cedar.model import (
     Denial,
     DeterminingPolicy,
     EntityUid,
+    PolicyError,
     Query,
     ShadowReport,
     ToolQuery,
 )
 from pdp.cedar.strict_json import JsonError, parse_object, parse_value
+from pdp.decide import Decided, DecideQuery
 from pdp.errors import InvalidRequestError, InvalidTokenError
 from pdp.sandbox.chain import ChainQuery, Payload
 from pdp.sandbox.model import ErrorClass, Phase
@@ -83,6 +85,18 @@ def read_intercept(request: decision_service_pb2.InterceptRequest) -> ChainQuery
     _require_json(context, "context_json", an_object=True)
     envelope = Envelope(subject, call.server, call.tool, call.session_id, request.request_id, context)
     return ChainQuery(phase, envelope, Payload(call.arguments_json, result, request.result_is_error))
+
+
+def read_decide(request: decision_service_pb2.DecideRequest) -> DecideQuery:
+    """The question in a DecideRequest; raises as `read_authorize` does."""
+    require_id(request.request_id, "request_id")
+    call = read_tool_call(request.tool_call)
+    subject = read_subject(request.subject)
+    context = request.context_json
+    if context:
+        _require_json(context, "context_json", an_object=True)
+    envelope = Envelope(subject, call.server, call.tool, call.session_id, request.request_id, context or b"{}")
+    return DecideQuery(envelope, call.arguments_json, context, request.entities_json)
 
 
 def read_phase(phase: interceptor_pb2.Phase.ValueType) -> Phase:
@@ -176,10 +190,8 @@ def _response(answer: Authorization) -> decision_service_pb2.AuthorizeResponse:
     return decision_service_pb2.AuthorizeResponse(
         decision=_decision(answer.allowed),
         denial=write_denial(answer.denial) if answer.denial else None,
-        determining_policies=[_determining(policy) for policy in answer.determining],
-        policy_errors=[
-            decision_pb2.PolicyError(policy_id=error.policy_id, message=error.message) for error in answer.errors
-        ],
+        determining_policies=map(_determining, answer.determining),
+        policy_errors=map(_policy_error, answer.errors),
         shadow=_shadow(answer.shadow) if answer.shadow else None,
     )
 
@@ -194,6 +206,10 @@ def _determining(policy: DeterminingPolicy) -> decision_pb2.DeterminingPolicy:
     return decision_pb2.DeterminingPolicy(
         policy_id=policy.policy_id, effect=_EFFECTS[policy.effect], annotations=policy.annotations
     )
+
+
+def _policy_error(error: PolicyError) -> decision_pb2.PolicyError:
+    return decision_pb2.PolicyError(policy_id=error.policy_id, message=error.message)
 
 
 def _decision(allowed: bool) -> decision_pb2.Decision.ValueType:
@@ -225,6 +241,28 @@ def write_interception(
             response.arguments_json = answer.payload
         else:
             response.result_json = answer.payload
+    return response
+
+
+def write_decision(decided: Decided, decision_id: str, revision: str) -> decision_service_pb2.DecideResponse:
+    """The answer of both layers, with the arguments exactly when the tool may be called."""
+    answer, interception = decided.authorization, decided.interception
+    response = decision_service_pb2.DecideResponse(
+        decision=_decision(answer.allowed),
+        denial=write_denial(answer.denial) if answer.denial else None,
+        determining_policies=map(_determining, answer.determining),
+        policy_errors=map(_policy_error, answer.errors),
+        shadow=_shadow(answer.shadow) if answer.shadow else None,
+        decision_id=decision_id,
+        revision=revision,
+        interceptors=map(write_outcome, interception.outcomes),
+    )
+    if answer.shadow is not None:
+        shadows = (outcome for outcome in interception.outcomes if outcome.shadow)
+        response.shadow.interceptors.extend(map(write_outcome, shadows))
+    if answer.allowed:
+        response.mutated = interception.mutated
+        response.arguments_json = interception.payload
     return response
 
 

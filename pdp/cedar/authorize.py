@@ -6,6 +6,7 @@ is no way around them to an answer.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -251,6 +252,8 @@ class Authorizer:
         full = {**context, "input": converted.value, "undeclared": converted.undeclared}
         if query.session_id:
             full["session_id"] = query.session_id
+        if query.facts:
+            full["interceptors"] = json.loads(query.facts)
         # 5. Only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
         refs = tuple(references(context)) if context else ()
         shape = self._shape(_ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities), store)
@@ -308,7 +311,7 @@ def _is_small(query: Query) -> bool:
     size = len(query.principal.id) + len(query.context) + len(query.entities)
     if isinstance(query, ToolQuery):
         names = len(query.server) + len(query.tool) + len(query.session_id)
-        return size + names + len(query.arguments) <= _MAX_KEY_LENGTH
+        return size + names + len(query.arguments) + len(query.facts) <= _MAX_KEY_LENGTH
     return size + len(query.action.id) + len(query.resource.id) <= _MAX_KEY_LENGTH
 
 

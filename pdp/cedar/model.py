@@ -130,7 +130,10 @@ class ActionQuery(NamedTuple):
 
 
 class ToolQuery(NamedTuple):
-    """May `principal` call this tool with these arguments? All bytes are UTF-8 JSON texts, empty for none."""
+    """May `principal` call this tool with these arguments? All bytes are UTF-8 JSON texts, empty for none.
+
+    `facts` is what interceptors stated, by their names: explicit Cedar JSON of the declared types, canonical, or empty.
+    """
 
     principal: EntityUid
     server: str
@@ -139,6 +142,7 @@ class ToolQuery(NamedTuple):
     session_id: str = ""
     context: bytes = b""
     entities: bytes = b""
+    facts: str = ""
 
 
 #: A question. Both kinds are tuples of unequal length, so a query is its own cache key.

@@ -35,14 +35,16 @@ def decision_line(
     request_id: str,
     revision: str,
     arguments: ArgumentsPolicy,
+    interception: Interception | None = None,
 ) -> str:
-    """The record of one authorization, without a line end.
+    """The record of one authorization, or with an `interception` of one decision by both layers; without a line end.
 
     `query` is None where no subject could be established (a token that does not verify). `time_ns` is Unix time.
     """
     denial = answer.denial
+    kind = "authorize" if interception is None else "decide"
     parts = [
-        f'{{"kind":"authorize","time":"{timestamp(time_ns)}","decision_id":"{decision_id}"',
+        f'{{"kind":"{kind}","time":"{timestamp(time_ns)}","decision_id":"{decision_id}"',
         f'"decision":"{"ALLOW" if answer.allowed else "DENY"}"',
         f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
         _question(query, arguments) if query is not None else '"subject":null',
@@ -50,6 +52,8 @@ def decision_line(
         f'"errors":{_errors(answer)}',
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
     ]
+    if interception is not None:
+        parts.append(_interception(interception, arguments))
     if request_id:
         parts.append(f'"request_id":{quoted(request_id)}')
     if answer.shadow is not None:
@@ -85,8 +89,7 @@ def interception_line(
         f'"decision":"{"DENY" if denial else "ALLOW"}"',
         f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
         _intercepted(query, arguments) if query is not None else '"subject":null',
-        f'"mutated":{"true" if answer.mutated else "false"}',
-        f'"interceptors":[{",".join(map(_outcome, answer.outcomes))}]',
+        _interception(answer, arguments),
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
     ]
     if request_id:
@@ -103,6 +106,15 @@ def _intercepted(query: ChainQuery, policy: ArgumentsPolicy) -> str:
     if payload.result is not None and policy != "none":
         text += f',"result_sha256":"{hashlib.sha256(payload.result).hexdigest()}"'
     return text
+
+
+def _interception(answer: Interception, policy: ArgumentsPolicy) -> str:
+    text = f'"interceptors":[{",".join(map(_outcome, answer.outcomes))}]'
+    if not answer.mutated:
+        return f'"mutated":false,{text}'
+    if policy == "none":
+        return f'"mutated":true,{text}'
+    return f'"mutated":true,"payload_sha256":"{hashlib.sha256(answer.payload).hexdigest()}",{text}'
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -91,6 +91,10 @@ class Chain:
         """All of them, in the order in which they run on requests."""
         return tuple(self._ordered)
 
+    def concerns(self, phase: Phase, server: str, tool: str) -> bool:
+        """Whether any interceptor runs on calls to this tool in this phase."""
+        return bool(self._matching(phase, server, tool))
+
     def run(self, phase: Phase, envelope: Envelope, payload: Payload, deadline_ns: int) -> Interception:
         """Run a payload through the chain, until a time of `time.monotonic_ns`.
 
@@ -111,9 +115,8 @@ class Chain:
                 raise DeadlineExceededError("the deadline passed while an interceptor was asked")
             if interceptor.shadow:
                 continue
-            denial = _denial(interceptor, outcome, reply)
-            if denial is not None:
-                return Interception(current, False, tuple(outcomes), denial)
+            if outcome.denies:
+                return Interception(current, False, tuple(outcomes), _denial(reply))
             if reply is not None and reply.payload is not None:
                 current = reply.payload
         return Interception(current, current != given, tuple(outcomes))
@@ -146,6 +149,7 @@ class Chain:
                 reply.verdict,
                 interceptor.shadow,
                 duration_ns,
+                reply.verdict == "deny",
                 reply.reason,
                 stated=reply.stated,
                 annotations=reply.annotations,
@@ -153,7 +157,15 @@ class Chain:
         else:
             assert failure is not None
             reason = bounded(failure.reason, _MAX_REASON_BYTES)
-            outcome = Outcome(interceptor.name, "failed", interceptor.shadow, duration_ns, reason, failure.error_class)
+            outcome = Outcome(
+                interceptor.name,
+                "failed",
+                interceptor.shadow,
+                duration_ns,
+                not interceptor.allow_on_error,
+                reason,
+                failure.error_class,
+            )
         if interceptor.counters.add(outcome):
             interceptor.log(3, "keeps failing, and is unhealthy until it succeeds again")
         return outcome, reply
@@ -201,7 +213,8 @@ def intercept(chain: Chain, query: ChainQuery, deadline_ns: int) -> Interception
         else:
             payload = replace(payload, arguments=b"{}")
     except JsonError as error:
-        return Interception(b"", False, (), Denial(DenialCode.INVALID_ARGUMENTS, str(error)))
+        refusal = InvalidArgumentsError(error.path, error.message)
+        return Interception(b"", False, (), Denial(DenialCode.INVALID_ARGUMENTS, str(refusal)))
     return chain.run(query.phase, query.envelope, payload, deadline_ns)
 
 
@@ -211,10 +224,7 @@ def _request(prefix: bytes, phase: Phase, payload: Payload, current: bytes, cont
     return request_text(prefix, payload.arguments, context, config, current, payload.result_is_error)
 
 
-def _denial(interceptor: Interceptor, outcome: Outcome, reply: Reply | None) -> Denial | None:
-    """Why the chain ends here, if it does."""
+def _denial(reply: Reply | None) -> Denial:
     if reply is None:
-        return None if interceptor.allow_on_error else Denial(DenialCode.INTERCEPTOR_FAILED, _FAILED)
-    if outcome.verdict == "deny":
-        return Denial(DenialCode.INTERCEPTOR_DENIED, reply.message or _DENIED)
-    return None
+        return Denial(DenialCode.INTERCEPTOR_FAILED, _FAILED)
+    return Denial(DenialCode.INTERCEPTOR_DENIED, reply.message or _DENIED)

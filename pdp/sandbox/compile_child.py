@@ -16,6 +16,7 @@ from typing import Any
 import wasmtime
 from wasmtime.component import Component
 
+from pdp.sandbox.core_module import ask_types
 from pdp.sandbox.engine import EngineSettings, compiling_engine
 
 OK, REFUSED = b"+", b"-"
@@ -33,10 +34,13 @@ def main() -> None:
     module = sys.stdin.buffer.read()
     try:
         # An engine takes text for WAT; bytes that are no module must not become one that way.
-        code = compiler(compiling_engine(settings), _binary(module)).serialize()
+        compiled = compiler(compiling_engine(settings), _binary(module))
+        code = compiled.serialize()
     except wasmtime.WasmtimeError as error:
         sys.stdout.buffer.write(REFUSED + str(error).encode())
         return
+    if settings.kind == "core":
+        ask_types(compiled)
     if len(code) > order["code_bytes"]:
         sys.stdout.buffer.write(REFUSED + f"it becomes {len(code)} bytes of machine code".encode())
         return

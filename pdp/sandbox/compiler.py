@@ -61,6 +61,6 @@ def _cause_of_death(child: subprocess.CompletedProcess[bytes], options: SandboxO
     if "memory allocation of" in words or "MemoryError" in words or "Cannot allocate memory" in words:
         return f"it does not compile within {options.compile_bytes >> 20} MiB of memory"
     if child.returncode < 0:
-        return f"the compiler was ended by signal {-child.returncode}"
+        return f"the compiler was ended by signal {-child.returncode}: {words.strip().partition(chr(10))[0]}"
     last = words.strip().rpartition("\n")[2]
     return f"the compiler failed with status {child.returncode}: {last[:_MAX_REASON]}"

@@ -32,6 +32,7 @@ _EXPORTS: dict[str, tuple[str, str]] = {
 _LETTERS = {str(ValType.i32()): "i", str(ValType.i64()): "I", str(ValType.f32()): "f", str(ValType.f64()): "F"}
 _WORDS = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "?": "another type"}
 _START_SECTION = 8
+GRANTS: Final[tuple[Grant, ...]] = ("log", "now_ms", "random")
 #: Imports that one refusal names, and bytes of a name.
 _MAX_NAMED = 20
 _MAX_NAME_BYTES = 100
@@ -97,6 +98,19 @@ def link_core(engine: Engine, module: Module, grants: Collection[Grant]) -> Inst
         raise ModuleRefusedError(ErrorClass.LOAD, f"it cannot be linked: {error}") from None
 
 
+def ask_types(module: Module) -> None:
+    """Ask for every type that `core_phases` and `link_core` ask for.
+
+    wasmtime's C functions abort where a type is one they have no name for, a vector say; so the compiling process asks
+    first. A module that comes out of it can be asked again.
+    """
+    asked = [export.type for export in module.exports if export.name in _EXPORTS]
+    asked += [wanted.type for wanted in module.imports if host.signature(wanted.module, wanted.name or "", GRANTS)]
+    for kind in asked:
+        if isinstance(kind, FuncType):
+            list(map(str, (*kind.params, *kind.results)))
+
+
 def has_start_section(content: bytes) -> bool:
     """Whether a binary module that compiles has a `start` function."""
     at = 8
@@ -128,7 +142,7 @@ def _other_abi(exports: Collection[str]) -> str:
 
 
 def _refused_import(module: str, name: str) -> str:
-    if host.signature(module, name, ("log", "now_ms", "random")) is not None:
+    if host.signature(module, name, GRANTS) is not None:
         return f'`{module}.{name}`, which the binding does not grant; add `grants = ["{name}"]`'
     return f"`{bounded(module, _MAX_NAME_BYTES)}.{bounded(name, _MAX_NAME_BYTES)}`, which the host does not have"
 

@@ -17,13 +17,14 @@ class Outcome:
     """What one interceptor did. `error_class` is set exactly with the verdict `failed`.
 
     `stated` holds the facts it stated, of those that its binding declares, as it wrote them; `annotations` the same in
-    explicit Cedar JSON.
+    explicit Cedar JSON. `denies` tells whether the payload stops here, or in shadow mode would stop.
     """
 
     name: str
     verdict: OutcomeVerdict
     shadow: bool
     duration_ns: int
+    denies: bool
     reason: str = ""
     error_class: ErrorClass | None = None
     stated: Mapping[str, Any] | None = None

@@ -89,8 +89,14 @@ class _Engine:
         self.ticker = Ticker(self.engine)
 
 
-#: Engines are never freed, so each is made once.
-_engine = functools.cache(_Engine)
+#: Engines are never freed, so each is made once. What one has compiled must not meet another: wasmtime would abort.
+_made_engine = functools.cache(_Engine)
+_engines_lock = threading.Lock()
+
+
+def _engine(kind: Kind, options: SandboxOptions) -> _Engine:
+    with _engines_lock:
+        return _made_engine(kind, options)
 
 
 class Sandbox:

@@ -25,18 +25,26 @@ class WarmInstances(Generic[T]):
         self._size = size
         self._make = make
         self._ready: deque[T] = deque()
+        self._is_awaited = False
         weakref.finalize(self, _drop_all, self._ready, drop)
 
     def take(self) -> T | None:
         """One that is ready, or None. Whoever takes it frees it."""
         if not self._size:
             return None
-        taken = self._ready.popleft() if self._ready else None
-        _filler().submit(_fill, weakref.ref(self))
+        try:
+            taken = self._ready.popleft()
+        except IndexError:
+            taken = None
+        # The filler is asked once at a time, so that no work piles up where a module starts slowly, or fails to.
+        if not self._is_awaited:
+            self._is_awaited = True
+            _filler().submit(_fill, weakref.ref(self))
         return taken
 
     def fill(self) -> None:
         """Make what is missing, now."""
+        self._is_awaited = False
         while len(self._ready) < self._size:
             try:
                 self._ready.append(self._make())

@@ -16,6 +16,7 @@ from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
 from pdp.cedar.model import Authorization, Denial, DenialCode, Query
 from pdp.config import DecisionLogConfig, LimitsConfig
+from pdp.decide import Decided, DecideQuery, asked_query, decide
 from pdp.decision_log.record import decision_line, interception_line
 from pdp.decision_log.sinks import DecisionSink
 from pdp.errors import (
@@ -96,8 +97,17 @@ class DecisionServicer:
         return wire.write_interception(answer, phase, decision_id, snapshot.revision)
 
     def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
-        """Not answered by this version."""
-        raise NotImplementedYetError("Decide is not implemented by this version")
+        """Both layers on one tool call."""
+        started = time.perf_counter_ns()
+        _require_time(context)
+        snapshot = self._store.current()
+        query = _read_decide(request)
+        if isinstance(query, Decided):
+            decided = query
+        else:
+            decided = decide(snapshot.authorizer, snapshot.chain, query, _deadline_ns(context))
+        decision_id = self._record_decision(request, query, decided, snapshot, time.perf_counter_ns() - started)
+        return wire.write_decision(decided, decision_id, snapshot.revision)
 
     def FilterTools(self, request: pb.FilterToolsRequest, context: grpc.ServicerContext) -> pb.FilterToolsResponse:
         """Not answered by this version."""
@@ -149,6 +159,32 @@ class DecisionServicer:
         self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
         return decision_id
 
+    def _record_decision(
+        self,
+        request: pb.DecideRequest,
+        query: DecideQuery | Decided,
+        decided: Decided,
+        snapshot: Snapshot,
+        duration_ns: int,
+    ) -> str:
+        """Record a decision of both layers; the id of the record."""
+        decision_id = self._ids()
+        line = partial(
+            decision_line,
+            # What the agent asked for; what was authorized in its place is the interceptors' doing, and theirs to log.
+            asked_query(query) if isinstance(query, DecideQuery) else None,
+            decided.authorization,
+            time_ns=time.time_ns(),
+            duration_ns=duration_ns,
+            decision_id=decision_id,
+            request_id=request.request_id,
+            revision=snapshot.revision,
+            arguments=self._arguments,
+            interception=decided.interception,
+        )
+        self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
+        return decision_id
+
     def _answer(
         self,
         request: pb.AuthorizeRequest,
@@ -189,6 +225,13 @@ def _read_intercept(request: pb.InterceptRequest) -> ChainQuery | Interception:
         return wire.read_intercept(request)
     except InvalidTokenError:
         return Interception(b"", False, (), _NOBODY)
+
+
+def _read_decide(request: pb.DecideRequest) -> DecideQuery | Decided:
+    try:
+        return wire.read_decide(request)
+    except InvalidTokenError:
+        return Decided(Authorization(False, _NOBODY), Interception(b"", False, ()))
 
 
 def _deadline_ns(context: grpc.ServicerContext) -> int:
