@@ -26,6 +26,7 @@ from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
 from pdp.errors import BundleError, ConfigError
+from pdp.live_definitions import LiveDefinitions
 from pdp.private_directory import state_directory
 from pdp.sandbox.artifacts import ArtifactDirectory
 from pdp.sandbox.guest_text import bounded
@@ -35,6 +36,7 @@ from pdp.server import Server, Service
 from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
 from pdp.servicers.ids import decision_ids
+from pdp.servicers.recorder import Recorder
 
 _log = structlog.get_logger("pdp")
 
@@ -215,9 +217,10 @@ def _degraded(sink: DecisionSink) -> Callable[[], list[str]]:
 
 
 def _servers(config: Config, store: SnapshotStore, sandbox: Sandbox, sink: DecisionSink) -> list[Server]:
+    recorder = Recorder(sink, decision_ids(), config.decision_log.arguments)
     decision = Service(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
-        DecisionServicer(store, sink, decision_ids(), config.decision_log, config.limits),
+        DecisionServicer(store, recorder, config.limits, LiveDefinitions()),
     )
     admin = Service(
         admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],

@@ -167,6 +167,8 @@ class LimitsConfig(_Section):
     concurrent_rpcs: _Positive = 1_000
     #: Questions of one batch.
     batch_requests: _Positive = 5_000
+    #: Tools of one list to filter.
+    listed_tools: _Positive = 10_000
 
 
 class TelemetryConfig(_Section):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2, interceptor_pb2
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.model import (
@@ -97,6 +99,14 @@ def read_decide(request: decision_service_pb2.DecideRequest) -> DecideQuery:
         _require_json(context, "context_json", an_object=True)
     envelope = Envelope(subject, call.server, call.tool, call.session_id, request.request_id, context or b"{}")
     return DecideQuery(envelope, call.arguments_json, context, request.entities_json)
+
+
+def read_filter(request: decision_service_pb2.FilterToolsRequest) -> EntityUid:
+    """Who asks in a FilterToolsRequest, which is well-formed; raises as `read_authorize` does."""
+    require(request.server, "server")
+    for number, tool in enumerate(request.tools):
+        require(tool.name, f"tools[{number}].name")
+    return read_subject(request.subject)
 
 
 def read_phase(phase: interceptor_pb2.Phase.ValueType) -> Phase:
@@ -263,6 +273,23 @@ def write_decision(decided: Decided, decision_id: str, revision: str) -> decisio
     if answer.allowed:
         response.mutated = interception.mutated
         response.arguments_json = interception.payload
+    return response
+
+
+def write_filtered(
+    names: Iterable[str], denials: Mapping[str, Denial | None], revision: str
+) -> decision_service_pb2.FilterToolsResponse:
+    """A list of tools, filtered; both parts in the order of `names`."""
+    response = decision_service_pb2.FilterToolsResponse(revision=revision)
+    written: dict[Denial, decision_pb2.Denial] = {}
+    for name in names:
+        denial = denials[name]
+        if denial is None:
+            response.allowed.append(name)
+            continue
+        if denial not in written:
+            written[denial] = write_denial(denial)
+        response.hidden.add(name=name, denial=written[denial])
     return response
 
 

@@ -22,6 +22,7 @@ from pdp.cedar.arguments import FactType, parse_type
 from pdp.cedar.authorize import AuthorizeOptions, Authorizer, CallableTool, PolicyModel
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
+from pdp.cedar.filter_tools import ToolFilter
 from pdp.cedar.index import Rule
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import Policy, parse_policies
@@ -123,6 +124,7 @@ class _Build:
             principal_types=frozenset(schema.principal_types) if schema else None,
             context=CallerContext(context_types, closed=schema is not None),
         )
+        authorizer = Authorizer(model, options)
         links = sum(1 for rule in self._rules if rule.slots)
         counts = BundleCounts(
             policies=sum(1 for rule in self._rules if not rule.slots and not rule.policy.shadow),
@@ -141,7 +143,8 @@ class _Build:
             counts=counts,
             warnings=tuple(sorted(self.problems)),
             schema_text=schema.text if schema else "",
-            authorizer=Authorizer(model, options),
+            authorizer=authorizer,
+            tool_filter=ToolFilter(model, authorizer.slices),
             chain=Chain(self._interceptors, {(tool.server, tool.name): tool.input.convert for tool in self._tools}),
             parsed=parsed,
         )
@@ -273,7 +276,9 @@ class _Build:
 
 
 def _callable(tool: Tool) -> CallableTool:
-    return CallableTool(EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert)
+    return CallableTool(
+        EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert, tool.digest
+    )
 
 
 def _link_offences(linked: Mapping[int, Rule], validator: Validator) -> dict[int, str]:

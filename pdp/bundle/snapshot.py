@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pdp.cedar.authorize import Authorizer
+from pdp.cedar.filter_tools import ToolFilter
 from pdp.errors import Problem
 from pdp.sandbox.chain import Chain
 
@@ -37,5 +38,6 @@ class Snapshot:
     warnings: tuple[Problem, ...]
     schema_text: str
     authorizer: Authorizer
+    tool_filter: ToolFilter
     chain: Chain
     parsed: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ from pdp.cedar.index import Rule
 from pdp.cedar.model import (
     ActionQuery,
     Authorization,
+    Denial,
     DenialCode,
     EntityUid,
     Query,
@@ -41,6 +42,9 @@ from pdp.errors import InvalidArgumentsError, InvalidRequestError
 
 #: Longer questions are answered but not kept: a cache of 10,000 keys of 1 MiB would not be bounded in any useful way.
 _MAX_KEY_LENGTH = 8_192
+
+
+UNKNOWN_TOOL = Denial(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class CallableTool:
     action: EntityUid
     resource: EntityUid
     convert: Callable[[bytes], ConvertedInput]
+    #: `definition_digest` of the pinned definition.
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,11 @@ class Authorizer:
     def model(self) -> PolicyModel:
         """What decides."""
         return self._model
+
+    @property
+    def slices(self) -> PolicySlices:
+        """The policies, by what a request can match."""
+        return self._slices
 
     def authorize(self, query: Query) -> Authorization:
         """The answer to `query`. Raises InvalidRequestError where the caller's part of it is malformed."""
@@ -243,7 +254,7 @@ class Authorizer:
         # 3. The tool is one that the operator has pinned.
         tool = model.tools.get((query.server, query.tool))
         if tool is None:
-            return Authorization.denied(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
+            return Authorization(False, UNKNOWN_TOOL)
         # 4. The agent's arguments become typed data, or nothing does.
         try:
             converted = tool.convert(query.arguments)

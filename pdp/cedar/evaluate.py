@@ -126,6 +126,8 @@ def _is_small(raw: RawAnswers) -> bool:
 
 _NOTHING = Outcome(False, (), ())
 
+NOT_PERMITTED = Denial(DenialCode.NO_MATCHING_POLICY, "no policy permits this call")
+
 
 def _joined(one: Outcome, other: Outcome) -> Outcome:
     """The outcome of two groups of rules evaluated as one: any forbid decides, otherwise any permit."""
@@ -163,13 +165,13 @@ def _authorization(outcome: Outcome, strict: bool) -> Authorization:
     determining = _determining(outcome.satisfied)
     forbidden = not outcome.allowed and bool(outcome.satisfied)
     if forbidden:
-        return Authorization(False, _forbidden(outcome.satisfied), determining, errors)
+        return Authorization(False, forbidden_by(outcome.satisfied), determining, errors)
     if strict and failed_forbids:
         text = "a policy that could forbid this call failed to evaluate"
         return Authorization(False, Denial(DenialCode.POLICY_ERROR, text), (), errors)
     if outcome.allowed:
         return Authorization(True, None, determining, errors)
-    return Authorization(False, Denial(DenialCode.NO_MATCHING_POLICY, "no policy permits this call"), (), errors)
+    return Authorization(False, NOT_PERMITTED, (), errors)
 
 
 def _policy_errors(failed: Sequence[tuple[Rule, str]]) -> tuple[PolicyError, ...]:
@@ -182,7 +184,7 @@ def _determining(rules: Sequence[Rule]) -> tuple[DeterminingPolicy, ...]:
     return tuple(sorted(found, key=lambda policy: policy.policy_id)) if len(found) > 1 else tuple(found)
 
 
-def _forbidden(rules: Sequence[Rule]) -> Denial:
+def forbidden_by(rules: Sequence[Rule]) -> Denial:
     """`@message` is what the policy's author wants the agent to read; without one the policy stays unnamed."""
     messages = {rule.policy.annotations.get("message", ""): None for rule in sorted(rules, key=lambda r: r.id)}
     text = "; ".join(message for message in messages if message)

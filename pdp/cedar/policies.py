@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import cedarpy
 
+from pdp.cedar.conditions import Guards, context_path, read_guards
 from pdp.cedar.context import ContextUse
 from pdp.cedar.model import Effect, EntityUid
 from pdp.cedar.syntax import LineIndex, Statement, find_policy_excess, locate_error, split_statements
@@ -53,8 +54,8 @@ class Policy:
     """A static policy, or a template where `slots` is not empty.
 
     `literals` are the entities its conditions name (those of the scope are only compared with, so no request needs
-    to know more of them). `derefs` bounds how many entity references any expression of it follows. `line` and
-    `column` count from 1.
+    to know more of them). `derefs` bounds how many entity references any expression of it follows. `guards` is what
+    has to hold that can be known before a call. `line` and `column` count from 1.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Policy:
     literals: frozenset[EntityUid]
     derefs: int
     context: ContextUse
+    guards: Guards
     path: str
     line: int
     column: int
@@ -180,6 +182,7 @@ def _read_policy(path: str, number: int, place: tuple[int, int], text: str, form
         literals=frozenset(reading.literals),
         derefs=reading.derefs,
         context=ContextUse(frozenset(reading.reads), frozenset(reading.asked)),
+        guards=read_guards(form["conditions"]),
         path=path,
         line=place[0],
         column=place[1],
@@ -226,7 +229,7 @@ def _walk(root: Any, reading: _Reading) -> None:
             continue
         if not isinstance(node, dict):
             continue
-        path = _context_path(node)
+        path = context_path(node)
         if path is not None:
             (reading.asked if "has" in node else reading.reads).add(path)
             # The context itself is a record; only what is read from inside it can be an entity.
@@ -243,17 +246,3 @@ def _note_literal(entity: Any, reading: _Reading) -> None:
     # `{"__entity": …}` is a literal, or a record expression with a key of that name: then it is not of this shape.
     if isinstance(entity, dict) and entity.keys() == {"type", "id"} and isinstance(entity["type"], str):
         reading.literals.add(EntityUid(entity["type"], entity["id"]))
-
-
-def _context_path(node: dict[str, Any]) -> tuple[str, ...] | None:
-    """The attribute path if `node` reads from `context` (`context.input.owner`, `context has mfa`), else None."""
-    attributes: list[str] = []
-    current: Any = node
-    while isinstance(current, dict) and len(current) == 1:
-        access = current.get(".") or current.get("has")
-        # A record expression can have keys of these names; under them stands an expression and no attribute.
-        if access is None or "attr" not in access:
-            break
-        attributes.append(access["attr"])
-        current = access["left"]
-    return tuple(reversed(attributes)) if current == {"Var": "context"} else None

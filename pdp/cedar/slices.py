@@ -114,6 +114,15 @@ class PolicySlices:
         self._index = PolicyIndex(rules)
         self._slices: BoundedCache[tuple[int, ...], PolicySlice] = BoundedCache(size)
 
+    def rules(
+        self,
+        principal: tuple[EntityUid, Iterable[EntityUid]],
+        action: tuple[EntityUid, Iterable[EntityUid]],
+        resource: tuple[EntityUid, Iterable[EntityUid]],
+    ) -> list[Rule]:
+        """The rules whose scope a request may match, with some too many. Each argument is a uid and its ancestors."""
+        return [self._rules[number] for number in self._index.candidates(principal, action, resource)]
+
     def find(
         self,
         principal: tuple[EntityUid, Iterable[EntityUid]],

@@ -28,8 +28,8 @@ _MAX_WORDS = 400
 def require_world(engine: Engine, component: Component) -> None:
     """Raise ModuleRefusedError unless a component imports nothing and exports the functions of the world.
 
-    Their types count: wasmtime's C functions abort the process where a call gives a future or a stream, and take seconds
-    to hand over a long list.
+    Their types count: wasmtime's C functions abort the process where a call gives a future or a stream, and take
+    seconds to hand over a long list.
     """
     kind = component.type
     imports = sorted(kind.imports(engine))

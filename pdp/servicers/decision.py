@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Generic, TypeVar
 
 import grpc
 from google.rpc import code_pb2
@@ -14,32 +15,44 @@ from pdp import wire
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
-from pdp.cedar.model import Authorization, Denial, DenialCode, Query
-from pdp.config import DecisionLogConfig, LimitsConfig
+from pdp.cedar.model import Authorization, Denial, DenialCode, Query, ToolQuery
+from pdp.config import LimitsConfig
 from pdp.decide import Decided, DecideQuery, asked_query, decide
-from pdp.decision_log.record import decision_line, interception_line
-from pdp.decision_log.sinks import DecisionSink
 from pdp.errors import (
     DeadlineExceededError,
     InvalidRequestError,
     InvalidTokenError,
-    NotImplementedYetError,
     OverLimitError,
 )
+from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.chain import ChainQuery, intercept
-from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception
+from pdp.servicers.recorder import Recorder
 
 #: Questions of a batch answered between two looks at the deadline.
 _BATCH_STEP = 100
-
-#: Requests up to this size are kept until their decision line is written.
-_MAX_WAITING_BYTES = 8_192
 
 #: How long a chain may take for a caller without a deadline; each interceptor has a time of its own besides.
 _LONGEST_SECONDS = 600.0
 
 _NOBODY = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
+
+
+_Q = TypeVar("_Q")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[_Q]):
+    """A question. `query` is None where nobody is there who could ask; `denial` says why no policy is asked."""
+
+    query: _Q | None
+    denial: Denial | None = None
+
+    @property
+    def established(self) -> _Q:
+        """The question, where there is one."""
+        assert self.query is not None, "a question without a subject is denied before"
+        return self.query
 
 
 class DecisionServicer:
@@ -48,26 +61,24 @@ class DecisionServicer:
     def __init__(
         self,
         store: SnapshotStore,
-        sink: DecisionSink,
-        ids: Callable[[], str],
-        log: DecisionLogConfig,
+        recorder: Recorder,
         limits: LimitsConfig,
+        live: LiveDefinitions,
     ) -> None:
         self._store = store
-        self._sink = sink
-        self._ids = ids
-        self._arguments = log.arguments
+        self._recorder = recorder
         self._limits = limits
+        self._live = live
 
     def Authorize(self, request: pb.AuthorizeRequest, context: grpc.ServicerContext) -> pb.AuthorizeResponse:
         """One question."""
         started = time.perf_counter_ns()
         _require_time(context)
         snapshot = self._store.current()
-        query = _read(request)
-        answer = query if isinstance(query, Authorization) else snapshot.authorizer.authorize(query)
+        asked = self._read(request, snapshot)
+        answer = _denied(asked) or snapshot.authorizer.authorize(asked.established)
         response = pb.AuthorizeResponse()
-        self._answer(request, query, answer, snapshot, time.perf_counter_ns() - started, response)
+        self._answer(request, asked, answer, snapshot, time.perf_counter_ns() - started, response)
         return response
 
     def AuthorizeBatch(
@@ -93,7 +104,16 @@ class DecisionServicer:
         query = _read_intercept(request)
         answer = query if isinstance(query, Interception) else intercept(snapshot.chain, query, _deadline_ns(context))
         duration_ns = time.perf_counter_ns() - started
-        decision_id = self._record_interception(request, phase, query, answer, snapshot, duration_ns)
+        decision_id = self._recorder.interception(
+            phase,
+            query if isinstance(query, ChainQuery) else None,
+            answer,
+            size=request.ByteSize(),
+            duration_ns=duration_ns,
+            for_decision_id=request.decision_id,
+            request_id=request.request_id,
+            revision=snapshot.revision,
+        )
         return wire.write_interception(answer, phase, decision_id, snapshot.revision)
 
     def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
@@ -101,123 +121,125 @@ class DecisionServicer:
         started = time.perf_counter_ns()
         _require_time(context)
         snapshot = self._store.current()
-        query = _read_decide(request)
-        if isinstance(query, Decided):
-            decided = query
+        asked = self._read_decide(request, snapshot)
+        if asked.denial is not None:
+            decided = Decided(Authorization(False, asked.denial), Interception(b"", False, ()))
         else:
-            decided = decide(snapshot.authorizer, snapshot.chain, query, _deadline_ns(context))
-        decision_id = self._record_decision(request, query, decided, snapshot, time.perf_counter_ns() - started)
+            decided = decide(snapshot.authorizer, snapshot.chain, asked.established, _deadline_ns(context))
+        decision_id = self._record_decision(request, asked.query, decided, snapshot, time.perf_counter_ns() - started)
         return wire.write_decision(decided, decision_id, snapshot.revision)
 
     def FilterTools(self, request: pb.FilterToolsRequest, context: grpc.ServicerContext) -> pb.FilterToolsResponse:
-        """Not answered by this version."""
-        raise NotImplementedYetError("FilterTools is not implemented by this version")
+        """Which tools of a list the subject could ever call."""
+        _require_time(context)
+        if len(request.tools) > self._limits.listed_tools:
+            raise OverLimitError(f"`tools` holds {len(request.tools)}; at most {self._limits.listed_tools}")
+        snapshot = self._store.current()
+        try:
+            principal = wire.read_filter(request)
+        except InvalidTokenError:
+            return wire.write_filtered(_names(request), dict.fromkeys(_names(request), _NOBODY), snapshot.revision)
+        names = _names(request)
+        denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
+        changed = self._report(request, snapshot)
+        return wire.write_filtered(names, {**denials, **changed}, snapshot.revision)
+
+    def _report(self, request: pb.FilterToolsRequest, snapshot: Snapshot) -> dict[str, Denial]:
+        """Note how the tools are defined now; those that are not as they were pinned."""
+        tools = snapshot.authorizer.model.tools
+        for tool in request.tools:
+            if tool.HasField("definition_json"):
+                self._live.report(tools, request.server, tool.name, tool.definition_json)
+        found = ((tool.name, self._live.denial(tools, request.server, tool.name)) for tool in request.tools)
+        return {name: denial for name, denial in found if denial is not None}
 
     def _answer_step(
         self, requests: Sequence[pb.AuthorizeRequest], snapshot: Snapshot, response: pb.AuthorizeBatchResponse
     ) -> None:
         """Answer a part of a batch into `response`."""
         started = time.perf_counter_ns()
-        read = [_read_or_error(request) for request in requests]
-        queries = [query for query in read if isinstance(query, tuple)]
-        answers = iter(snapshot.authorizer.authorize_batch(queries))
+        read = [self._read_or_error(request, snapshot) for request in requests]
+        open_queries = [asked.established for asked in read if isinstance(asked, _Asked) and asked.denial is None]
+        answers = iter(snapshot.authorizer.authorize_batch(open_queries))
         # The questions of a step are answered together, so each gets its share of the time.
         share = (time.perf_counter_ns() - started) // len(requests)
-        for request, query in zip(requests, read, strict=True):
-            answer = next(answers) if isinstance(query, tuple) else query
+        for request, asked in zip(requests, read, strict=True):
             result = response.results.add()
+            if isinstance(asked, InvalidRequestError):
+                result.error.MergeFrom(_batch_error(asked))
+                continue
+            answer = _denied(asked) or next(answers)
             if isinstance(answer, InvalidRequestError):
                 result.error.MergeFrom(_batch_error(answer))
             else:
-                question = query if isinstance(query, tuple) else answer
-                self._answer(request, question, answer, snapshot, share, result.response)
+                self._answer(request, asked, answer, snapshot, share, result.response)
 
-    def _record_interception(
-        self,
-        request: pb.InterceptRequest,
-        phase: Phase,
-        query: ChainQuery | Interception,
-        answer: Interception,
-        snapshot: Snapshot,
-        duration_ns: int,
-    ) -> str:
-        """Record what became of a payload; the id of the record."""
-        decision_id = self._ids()
-        line = partial(
-            interception_line,
-            phase,
-            query if isinstance(query, ChainQuery) else None,
-            answer,
-            time_ns=time.time_ns(),
-            duration_ns=duration_ns,
-            decision_id=decision_id,
-            for_decision_id=request.decision_id,
-            request_id=request.request_id,
-            revision=snapshot.revision,
-            arguments=self._arguments,
-        )
-        self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
-        return decision_id
+    def _read(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query]:
+        """The question, or why it is denied without asking any policy."""
+        try:
+            query = wire.read_authorize(request)
+        except InvalidTokenError:
+            return _Asked(None, _NOBODY)
+        if not isinstance(query, ToolQuery):
+            return _Asked(query)
+        return _Asked(query, self._live.denial(snapshot.authorizer.model.tools, query.server, query.tool))
+
+    def _read_or_error(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query] | InvalidRequestError:
+        try:
+            return self._read(request, snapshot)
+        except InvalidRequestError as error:
+            return error
+
+    def _read_decide(self, request: pb.DecideRequest, snapshot: Snapshot) -> _Asked[DecideQuery]:
+        try:
+            query = wire.read_decide(request)
+        except InvalidTokenError:
+            return _Asked(None, _NOBODY)
+        tools = snapshot.authorizer.model.tools
+        return _Asked(query, self._live.denial(tools, query.envelope.server, query.envelope.tool))
 
     def _record_decision(
         self,
         request: pb.DecideRequest,
-        query: DecideQuery | Decided,
+        query: DecideQuery | None,
         decided: Decided,
         snapshot: Snapshot,
         duration_ns: int,
     ) -> str:
-        """Record a decision of both layers; the id of the record."""
-        decision_id = self._ids()
-        line = partial(
-            decision_line,
-            # What the agent asked for; what was authorized in its place is the interceptors' doing, and theirs to log.
-            asked_query(query) if isinstance(query, DecideQuery) else None,
+        return self._recorder.decision(
+            # What the agent asked for; what was authorized in its place is in the interceptors' part.
+            asked_query(query) if query is not None else None,
             decided.authorization,
-            time_ns=time.time_ns(),
+            size=request.ByteSize(),
+            interception=decided.interception,
             duration_ns=duration_ns,
-            decision_id=decision_id,
             request_id=request.request_id,
             revision=snapshot.revision,
-            arguments=self._arguments,
-            interception=decided.interception,
         )
-        self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
-        return decision_id
 
     def _answer(
         self,
         request: pb.AuthorizeRequest,
-        query: Query | Authorization,
+        asked: _Asked[Query],
         answer: Authorization,
         snapshot: Snapshot,
         duration_ns: int,
         response: pb.AuthorizeResponse,
     ) -> None:
         """Record the decision, then write the answer into `response`."""
-        decision_id = self._ids()
-        line = partial(
-            decision_line,
-            query if isinstance(query, tuple) else None,
+        decision_id = self._recorder.decision(
+            asked.query,
             answer,
-            time_ns=time.time_ns(),
+            size=request.ByteSize(),
             duration_ns=duration_ns,
-            decision_id=decision_id,
             request_id=request.request_id,
             revision=snapshot.revision,
-            arguments=self._arguments,
         )
-        # A line waits for its thread with the whole question, so for a large one it is made now.
-        self._sink.write(line if request.ByteSize() <= _MAX_WAITING_BYTES else line())
         wire.write_authorization(answer, decision_id, snapshot.revision, response)
 
 
-def _read(request: pb.AuthorizeRequest) -> Query | Authorization:
-    """The question; or the denial, where the agent's token establishes nobody who could ask."""
-    try:
-        return wire.read_authorize(request)
-    except InvalidTokenError:
-        return Authorization(False, _NOBODY)
+def _denied(asked: _Asked[Query]) -> Authorization | None:
+    return None if asked.denial is None else Authorization(False, asked.denial)
 
 
 def _read_intercept(request: pb.InterceptRequest) -> ChainQuery | Interception:
@@ -227,13 +249,6 @@ def _read_intercept(request: pb.InterceptRequest) -> ChainQuery | Interception:
         return Interception(b"", False, (), _NOBODY)
 
 
-def _read_decide(request: pb.DecideRequest) -> DecideQuery | Decided:
-    try:
-        return wire.read_decide(request)
-    except InvalidTokenError:
-        return Decided(Authorization(False, _NOBODY), Interception(b"", False, ()))
-
-
 def _deadline_ns(context: grpc.ServicerContext) -> int:
     """Until when the caller waits, as a time of `time.monotonic_ns`."""
     remaining: float | None = context.time_remaining()
@@ -241,15 +256,12 @@ def _deadline_ns(context: grpc.ServicerContext) -> int:
     return time.monotonic_ns() + int(seconds * 1e9)
 
 
-def _read_or_error(request: pb.AuthorizeRequest) -> Query | Authorization | InvalidRequestError:
-    try:
-        return _read(request)
-    except InvalidRequestError as error:
-        return error
-
-
 def _batch_error(error: InvalidRequestError) -> pb.BatchError:
     return pb.BatchError(code=code_pb2.INVALID_ARGUMENT, message=error.message, reason=error.reason, field=error.field)
+
+
+def _names(request: pb.FilterToolsRequest) -> list[str]:
+    return [tool.name for tool in request.tools]
 
 
 def _require_time(context: grpc.ServicerContext) -> None:

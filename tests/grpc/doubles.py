@@ -19,14 +19,16 @@ from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import DecisionLogConfig, LimitsConfig, ServerConfig
+from pdp.config import LimitsConfig, ServerConfig
 from pdp.decision_log.sinks import DecisionSink, Line
+from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.model import SandboxOptions
 from pdp.sandbox.sandbox import Sandbox
 from pdp.server import Server, Service
 from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
 from pdp.servicers.ids import decision_ids
+from pdp.servicers.recorder import Recorder
 from tests.bundles import memory_source
 from tests.grpc.service import BUNDLE, connect
 
@@ -83,7 +85,8 @@ def put_together(
     store = SnapshotStore(reader or MemoryReader(), Loader(AuthorizeOptions()), None, SourceLimits())
     store.start()
     limits, config = LimitsConfig(), ServerConfig(listen=("127.0.0.1:0",), drain_seconds=5.0)
-    decision = DecisionServicer(store, sink or RecordingSink(), ids or decision_ids(), DecisionLogConfig(), limits)
+    recorder = Recorder(sink or RecordingSink(), ids or decision_ids(), "hash")
+    decision = DecisionServicer(store, recorder, limits, LiveDefinitions())
     admin = AdminServicer(store, Sandbox(SandboxOptions()), datetime.now(UTC), degraded)
     services = [
         Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], decision),

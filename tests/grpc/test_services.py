@@ -37,9 +37,9 @@ from tests.waiting import wait_until
 DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"]
 ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 METHODS = [*DECISION.methods, *ADMIN.methods]
-LATER = {"FilterTools", "WatchRevisions"}
+LATER = {"WatchRevisions"}
 #: Those that take no empty message.
-DEMANDING = {"Authorize", "Decide", "Intercept", "PutInterceptor", "DeleteInterceptor"}
+DEMANDING = {"Authorize", "Decide", "FilterTools", "Intercept", "PutInterceptor", "DeleteInterceptor"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

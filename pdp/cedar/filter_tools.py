@@ -1,0 +1,139 @@
+"""Which tools a subject could ever call: an answer for lists of tools, never a decision.
+
+A call's arguments are not known yet, so a tool is hidden only where they cannot matter: a forbid applies whatever they
+are, or no permit can apply. For that, policies have been taken apart into what is known before a call (`Guards`) and
+the rest. All known parts are asked of Cedar at once, as policies of their own; the rest is taken to be possible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import cedarpy
+
+from pdp.cedar.authorize import UNKNOWN_TOOL, CallableTool, PolicyModel
+from pdp.cedar.cache import BoundedCache
+from pdp.cedar.conditions import Guard
+from pdp.cedar.engine import ask, read
+from pdp.cedar.entities import references
+from pdp.cedar.evaluate import NOT_PERMITTED, cedar_uids, forbidden_by
+from pdp.cedar.index import Rule
+from pdp.cedar.model import Denial, EntityUid, is_entity_type
+from pdp.cedar.policies import Constraint
+from pdp.cedar.slices import PolicySlices
+from pdp.errors import InvalidRequestError
+
+#: Answers kept, one for each tool of a list.
+_ANSWERS = 200_000
+_MAX_KEY_LENGTH = 8_192
+
+_Answers = dict[str, Denial | None]
+
+
+class ToolFilter:
+    """Answers for one snapshot. Safe to share between threads; its answers die with it."""
+
+    def __init__(self, model: PolicyModel, slices: PolicySlices) -> None:
+        self._model = model
+        self._slices = slices
+        self._kept: BoundedCache[tuple[EntityUid, str, bytes], _Answers] = BoundedCache(_ANSWERS)
+
+    def filter(self, principal: EntityUid, server: str, names: Sequence[str], context: bytes) -> _Answers:
+        """For each tool why the subject can never call it, or None if it could. `context` is JSON text, or empty.
+
+        Raises InvalidRequestError where the caller's part is malformed.
+        """
+        model = self._model
+        if not is_entity_type(principal.type):
+            raise InvalidRequestError("subject.entity.type", f"`{principal.type}` is not a Cedar entity type name")
+        if model.principal_types is not None and principal.type not in model.principal_types:
+            message = f"`{principal.type}` is not a principal type of tool calls in the bundle's schema"
+            raise InvalidRequestError("subject.entity.type", message)
+        given = model.context.read(context)
+        key = (principal, server, context)
+        known = self._kept.get(key)
+        if known is None or not known.keys() >= set(names):
+            known = {**(known or {}), **self._answer(principal, server, names, given)}
+            if len(principal.id) + len(server) + len(context) <= _MAX_KEY_LENGTH:
+                self._kept.put(key, known, 1 + len(known))
+        return {name: known[name] for name in names}
+
+    def _answer(self, principal: EntityUid, server: str, names: Sequence[str], given: dict[str, Any]) -> _Answers:
+        tools = {name: self._model.tools.get((server, name)) for name in names}
+        rules = {name: self._rules(principal, tool) for name, tool in tools.items() if tool is not None}
+        candidates = {id(rule): rule for found in rules.values() for rule in found}
+        tool = next((tool for tool in tools.values() if tool is not None), None)
+        held = self._held(candidates.values(), principal, tool, given) if tool is not None else frozenset()
+        return {name: _denial(rules[name], held, given) if name in rules else UNKNOWN_TOOL for name in names}
+
+    def _rules(self, principal: EntityUid, tool: CallableTool) -> list[Rule]:
+        """The enforced rules whose scope matches a call of this tool."""
+        store = self._model.entities
+        parts = [(uid, store.ancestors(uid)) for uid in (principal, tool.action, tool.resource)]
+        return [
+            rule
+            for rule in self._slices.rules(*parts)
+            # The index looks at `is T in E` as at `in E`.
+            if not rule.policy.shadow
+            and _is_of_type(rule.principal, principal)
+            and _is_of_type(rule.resource, tool.resource)
+        ]
+
+    def _held(
+        self, rules: Iterable[Rule], principal: EntityUid, tool: CallableTool, given: dict[str, Any]
+    ) -> frozenset[str]:
+        """The texts of those guards that hold, of all that can be known."""
+        found = list(rules)
+        guards = {guard.text: guard for rule in found for guard in rule.policy.guards.known if _is_known(guard, given)}
+        if not guards:
+            return frozenset()
+        texts = list(guards)
+        literals = frozenset[EntityUid]().union(*(rule.policy.literals for rule in found))
+        roots = {principal, tool.action, tool.resource, *references(given), *literals}
+        entities = self._model.entities.slice(roots, max(rule.policy.derefs for rule in found))
+        request = {**cedar_uids(principal, tool.action, tool.resource), "context": json.dumps(given)}
+        [answer] = ask([request], _as_permits(texts), entities, None)
+        decision, reasons, errors = read(answer)
+        if decision == "NoDecision":
+            raise InvalidRequestError("subject.entity", "; ".join(errors))
+        return frozenset(texts[int(reason.removeprefix("g"))] for reason in reasons)
+
+
+def _denial(rules: Sequence[Rule], held: frozenset[str], given: dict[str, Any]) -> Denial | None:
+    """Why no call of a tool can be allowed, or None where one could."""
+    forbids = [rule for rule in rules if rule.policy.effect == "forbid" and _applies_to_all(rule, held)]
+    if forbids:
+        return forbidden_by(forbids)
+    permits = (rule for rule in rules if rule.policy.effect == "permit")
+    return None if any(_can_apply(rule, held, given) for rule in permits) else NOT_PERMITTED
+
+
+def _applies_to_all(rule: Rule, held: frozenset[str]) -> bool:
+    guards = rule.policy.guards
+    return not guards.is_open and all(guard.text in held for guard in guards.known)
+
+
+def _can_apply(rule: Rule, held: frozenset[str], given: dict[str, Any]) -> bool:
+    return all(guard.text in held or not _is_known(guard, given) for guard in rule.policy.guards.known)
+
+
+def _is_known(guard: Guard, given: dict[str, Any]) -> bool:
+    """Whether all that a guard reads of the context is given. What is not given may still come with a call."""
+    return guard.keys <= given.keys()
+
+
+def _is_of_type(constraint: Constraint, uid: EntityUid) -> bool:
+    return constraint.entity_type is None or constraint.entity_type == uid.type
+
+
+def _as_permits(texts: Sequence[str]) -> cedarpy.PolicySet:
+    """Conditions as policies of their own, named `g0`, `g1`, …: Cedar names those that hold as reasons."""
+    everything = '{"op":"All"}'
+    policies = ",".join(
+        f'"g{number}":{{"effect":"permit","principal":{everything},"action":{everything},"resource":{everything},'
+        f'"conditions":[{text}]}}'
+        for number, text in enumerate(texts)
+    )
+    return cedarpy.PolicySet.from_json_str(f'{{"staticPolicies":{{{policies}}},"templates":{{}},"templateLinks":[]}}')

@@ -1,0 +1,75 @@
+"""What MCP servers say their tools are now, against what the operator pinned.
+
+A server that changes a tool's description after it was reviewed can make an agent do what nobody agreed to. So a live
+definition that differs from the pinned one hides the tool, and its calls are denied until the operator pins the new one
+or the server goes back to the old. What callers reported is kept here, across reloads, and is lost with the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from pdp.cedar.authorize import CallableTool
+from pdp.cedar.cache import BoundedCache
+from pdp.cedar.model import Denial, DenialCode
+from pdp.cedar.strict_json import JsonError, JsonLimits, parse_object
+from pdp.cedar.tool_schema import definition_digest
+
+TOOL_CHANGED = Denial(DenialCode.TOOL_CHANGED, "this tool is not the one that was approved")
+
+#: As generous as for pinned manifests: a definition that is too much for these is not the pinned one.
+_LIMITS = JsonLimits(max_bytes=4 * 1024 * 1024, max_depth=200, max_nodes=200_000)
+_DIGESTS_KEPT = 20_000
+#: Stands for what is no definition at all; no digest is equal to it.
+_UNREADABLE = "unreadable"
+
+Tools = Mapping[tuple[str, str], CallableTool]
+
+
+class LiveDefinitions:
+    """What was last reported of each pinned tool. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        #: Digests of tools that differed when they were last reported.
+        self._changed: dict[tuple[str, str], str] = {}
+        self._digests: BoundedCache[bytes, str] = BoundedCache(_DIGESTS_KEPT)
+
+    def report(self, tools: Tools, server: str, name: str, definition: bytes) -> None:
+        """Note how a server defines a tool now: JSON text, one object. Tools that nobody pinned are not noted."""
+        tool = tools.get((server, name))
+        if tool is None:
+            return
+        digest = self._digest(name, definition)
+        if digest == tool.digest:
+            self._changed.pop((server, name), None)
+        else:
+            self._changed[server, name] = digest
+
+    def denial(self, tools: Tools, server: str, name: str) -> Denial | None:
+        """The denial of every call to this tool, if it was last reported as another one than is pinned."""
+        if not self._changed:
+            return None
+        reported = self._changed.get((server, name))
+        tool = tools.get((server, name))
+        return TOOL_CHANGED if reported is not None and tool is not None and reported != tool.digest else None
+
+    def changed(self, tools: Tools) -> list[tuple[str, str]]:
+        """The pinned tools that were last reported as others, in order."""
+        return sorted(key for key in self._changed.copy() if self.denial(tools, *key) is not None)
+
+    def _digest(self, name: str, definition: bytes) -> str:
+        key = hashlib.sha256(name.encode() + b"\0" + definition).digest()
+        digest = self._digests.get(key)
+        if digest is None:
+            digest = _read_digest(name, definition)
+            self._digests.put(key, digest)
+        return digest
+
+
+def _read_digest(name: str, definition: bytes) -> str:
+    try:
+        document = parse_object(definition, _LIMITS)
+        return definition_digest(document) if document.get("name") == name else _UNREADABLE
+    except JsonError:
+        return _UNREADABLE

@@ -1,0 +1,55 @@
+"""Writes what was decided into the decision log, under a name that the answer gives back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pdp.cedar.model import Authorization, Query
+from pdp.decision_log.record import ArgumentsPolicy, decision_line, interception_line
+from pdp.decision_log.sinks import DecisionSink
+from pdp.sandbox.chain import ChainQuery
+from pdp.sandbox.model import Phase
+from pdp.sandbox.outcome import Interception
+
+#: Requests up to this size are kept until their decision line is written.
+_MAX_WAITING_BYTES = 8_192
+
+
+class Recorder:
+    """Makes ids and lines. Each method takes the size of the request in bytes and gives the id of the record.
+
+    Where a query is None nobody was there who could ask.
+    """
+
+    def __init__(self, sink: DecisionSink, ids: Callable[[], str], arguments: ArgumentsPolicy) -> None:
+        self._sink = sink
+        self._ids = ids
+        self._arguments = arguments
+
+    def decision(
+        self,
+        query: Query | None,
+        answer: Authorization,
+        *,
+        size: int,
+        interception: Interception | None = None,
+        **facts: Any,
+    ) -> str:
+        """An authorization, or with an `interception` a decision by both layers; for `facts` see `decision_line`."""
+        return self._write(partial(decision_line, query, answer, interception=interception, **facts), size)
+
+    def interception(
+        self, phase: Phase, query: ChainQuery | None, answer: Interception, *, size: int, **facts: Any
+    ) -> str:
+        """A run of an interceptor chain; for `facts` see `interception_line`."""
+        return self._write(partial(interception_line, phase, query, answer, **facts), size)
+
+    def _write(self, line: Callable[..., str], size: int) -> str:
+        decision_id = self._ids()
+        made = partial(line, time_ns=time.time_ns(), decision_id=decision_id, arguments=self._arguments)
+        # A line waits for its thread with the whole question, so for a large one it is made now.
+        self._sink.write(made if size <= _MAX_WAITING_BYTES else made())
+        return decision_id
