@@ -22,6 +22,7 @@ from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
 from pdp.bundle.watch import Watcher
 from pdp.bundle.writing import open_writer
+from pdp.candidate import Candidate
 from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
@@ -78,14 +79,22 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         store.start()
         sink = _sink(config.decision_log)
         stack.callback(sink.close)
-        servers = _servers(config, store, sandbox, sink)
+        recorder = Recorder(sink, decision_ids(), config.decision_log.arguments)
+        candidate = _candidate(config, sandbox, recorder)
+        if candidate is not None:
+            stack.callback(candidate.close)
+        live = LiveDefinitions()
+        answering = DecisionServicer(store, recorder, config.limits, live, candidate)
+        administering = AdminServicer(store, sandbox, datetime.now(UTC), _degraded(sink, store, live), candidate)
+        servers = _servers(config, answering, administering)
         for server in servers:
             server.start()
             stack.callback(server.stop)
-        if config.bundle.watch and config.bundle.source is not None:
-            watcher = _watcher(config.bundle, store)
-            watcher.start()
-            stack.callback(watcher.stop)
+        for watched in [store] if candidate is None else [store, candidate.store]:
+            if config.bundle.watch:
+                watcher = _watcher(config.bundle, watched)
+                watcher.start()
+                stack.callback(watcher.stop)
         for server in servers:
             server.set_serving(True)
         yield App(store, servers)
@@ -206,26 +215,48 @@ def _end_torn_line(path: Path, descriptor: int) -> None:
             os.write(descriptor, b"\n")
 
 
-def _degraded(sink: DecisionSink) -> Callable[[], list[str]]:
+def _degraded(sink: DecisionSink, store: SnapshotStore, live: LiveDefinitions) -> Callable[[], list[str]]:
     def reasons() -> list[str]:
-        if not isinstance(sink, StreamSink):
-            return []
-        found = ["the decision log cannot be written"] if sink.failing else []
-        return [*found, f"{sink.dropped} decision log lines were dropped"] if sink.dropped else found
+        return [*_log_reasons(sink), *_tool_reasons(store, live)]
 
     return reasons
 
 
-def _servers(config: Config, store: SnapshotStore, sandbox: Sandbox, sink: DecisionSink) -> list[Server]:
-    recorder = Recorder(sink, decision_ids(), config.decision_log.arguments)
-    decision = Service(
-        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
-        DecisionServicer(store, recorder, config.limits, LiveDefinitions()),
-    )
-    admin = Service(
-        admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
-        AdminServicer(store, sandbox, datetime.now(UTC), _degraded(sink)),
-    )
+def _log_reasons(sink: DecisionSink) -> list[str]:
+    if not isinstance(sink, StreamSink):
+        return []
+    found = ["the decision log cannot be written"] if sink.failing else []
+    return [*found, f"{sink.dropped} decision log lines were dropped"] if sink.dropped else found
+
+
+def _tool_reasons(store: SnapshotStore, live: LiveDefinitions) -> list[str]:
+    snapshot = store.status.snapshot
+    changed = live.changed(snapshot.authorizer.model.tools) if snapshot is not None else []
+    return [f"`{server}/{tool}` is not the tool that was pinned; its calls are denied" for server, tool in changed]
+
+
+def _candidate(config: Config, sandbox: Sandbox, recorder: Recorder) -> Candidate | None:
+    """The candidate bundle, if there is one. One that does not load stops nothing."""
+    path = config.bundle.candidate
+    if path is None:
+        return None
+    limits = source_limits(config.bundle)
+    loader = Loader(authorize_options(config.authorize), sandbox, _tell_guest_log)
+    store = SnapshotStore(open_source(path, limits), loader, None, limits, _report_candidate)
+    store.reload()
+    return Candidate(store, config.bundle.candidate_share, recorder.difference)
+
+
+def _report_candidate(result: ReloadResult, status: StoreStatus) -> None:
+    for problem in result.problems:
+        _log.warning("candidate bundle problem", place=str(problem))
+    if result.changed:
+        _log.info("candidate bundle loaded", revision=result.revision)
+
+
+def _servers(config: Config, answering: DecisionServicer, administering: AdminServicer) -> list[Server]:
+    decision = Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], answering)
+    admin = Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], administering)
     server = config.server
     if server.admin_listen:
         return [

@@ -103,6 +103,10 @@ class BundleConfig(_Section):
     rescan_seconds: _Seconds = 30.0
     #: For file systems that report no changes (some network mounts).
     force_polling: bool = False
+    #: A bundle that answers the same calls and is only compared: a directory, or a `.tar.gz` of one.
+    candidate: _NamedPath | None = None
+    #: How much of a core comparing may take; calls beyond it are not compared.
+    candidate_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     #: Where the last good copy is kept; unset for the user's state directory, empty to keep none.
     last_good_dir: Annotated[str, Field(pattern=r"^[^\x00]*$")] | None = None
     #: Files of the bundle.

@@ -231,6 +231,7 @@ def _shadow(report: ShadowReport) -> decision_pb2.ShadowReport:
         would_be_decision=_decision(report.would_allow),
         flipping_policies=report.flipping,
         matched_policies=report.matched,
+        would_be_denial=write_denial(report.would_be_denial) if report.would_be_denial else None,
     )
 
 

@@ -146,6 +146,7 @@ class _Build:
             authorizer=authorizer,
             tool_filter=ToolFilter(model, authorizer.slices),
             chain=Chain(self._interceptors, {(tool.server, tool.name): tool.input.convert for tool in self._tools}),
+            in_shadow=self._manifest.enforcement == "shadow",
             parsed=parsed,
         )
 
@@ -167,6 +168,9 @@ class _Build:
             return
         self._manifest, problems = parse_manifest(file.content)
         self.problems.extend(problems)
+        if self._manifest.enforcement == "shadow":
+            message = "`enforcement` is `shadow`: every call is allowed, and decisions are only reported"
+            self.problems.append(Problem(MANIFEST, *self._manifest.place("enforcement"), message, "warning"))
 
     def _read_tools(self) -> None:
         for file in self._files("tools/", ".json"):

@@ -89,6 +89,8 @@ class Manifest(_Section):
 
     name: Annotated[str, StringConstraints(max_length=200)] = ""
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    #: `shadow`: everything is evaluated and reported, and everything is allowed.
+    enforcement: Literal["enforce", "shadow"] = "enforce"
     context: dict[_ContextKey, _CedarType] = {}
     action_groups: dict[_Name, list[str]] = {}
     schema_: Annotated[SchemaSection, Field(alias="schema")] = SchemaSection()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pdp.cedar.authorize import Authorizer
 from pdp.cedar.filter_tools import ToolFilter
 from pdp.errors import Problem
 from pdp.sandbox.chain import Chain
+from pdp.shadow import FlipCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Snapshot:
     """What answers calls until a newer one takes its place.
 
     `parsed` names the files that had to be parsed for it, `schema_text` is the whole Cedar schema (empty for none).
+    `flips` counts what its shadow policies would have changed.
     """
 
     revision: str
@@ -40,4 +42,7 @@ class Snapshot:
     authorizer: Authorizer
     tool_filter: ToolFilter
     chain: Chain
+    #: Nothing is enforced: everything is allowed, and what would have been decided is reported.
+    in_shadow: bool = False
     parsed: tuple[str, ...] = ()
+    flips: FlipCounts = field(default_factory=FlipCounts)

@@ -101,6 +101,8 @@ class ShadowReport:
     would_allow: bool
     flipping: tuple[str, ...]
     matched: tuple[str, ...]
+    #: Why it would be a denial, where the whole bundle is in shadow mode.
+    would_be_denial: Denial | None = None
 
 
 @dataclass(frozen=True, slots=True)

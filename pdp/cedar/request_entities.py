@@ -7,6 +7,7 @@ from typing import Any
 
 import cedarpy
 
+from pdp.cedar.added_entities import find_cycle, lay_over, normal_text
 from pdp.cedar.entities import Entity, EntityStore, check_escapes, entity_from_json, uid_from_json
 from pdp.cedar.model import EntityUid, is_action_type
 from pdp.cedar.strict_json import JsonError, JsonLimits, parse_value
@@ -23,27 +24,18 @@ def merge_request_entities(base: EntityStore, text: bytes, schema: cedarpy.Schem
     service to guess. Actions and their groups are the bundle's alone.
     """
     given = _given(text)
-    _require_no_cycle(base, given)
-    texts: dict[str, dict[str, str]] = {}
+    cycle = find_cycle(base, given)
+    if cycle is not None:
+        raise InvalidRequestError(_FIELD, f"`{cycle}` is its own ancestor")
+    added = []
     for form in _checked(given, text, schema):
         uid = uid_from_json(form["uid"])
         existing = base.get(uid)
-        if existing is not None:
-            if _comparable(existing) != _comparable(entity_from_json(form)):
-                raise InvalidRequestError(_FIELD, f"`{uid}` differs from the bundle's entity of that name")
-            continue
-        texts.setdefault(uid.type, {})[uid.id] = json.dumps(form)
-    return EntityStore(texts, base)
-
-
-def _require_no_cycle(base: EntityStore, given: list[dict[str, Any]]) -> None:
-    texts: dict[str, dict[str, str]] = {}
-    for form in given:
-        uid = uid_from_json(form["uid"])
-        texts.setdefault(uid.type, {})[uid.id] = json.dumps({"uid": uid._asdict(), "parents": form.get("parents", [])})
-    parents = {uid_from_json(parent) for form in given for parent in form.get("parents", ())}
-    for cycle in EntityStore(texts, base).find_cycles(parents):
-        raise InvalidRequestError(_FIELD, f"`{cycle}` is its own ancestor")
+        if existing is None:
+            added.append(form)
+        elif _comparable(existing) != _comparable(entity_from_json(form)):
+            raise InvalidRequestError(_FIELD, f"`{uid}` differs from the bundle's entity of that name")
+    return lay_over(base, added)
 
 
 def _given(text: bytes) -> list[dict[str, Any]]:
@@ -95,13 +87,4 @@ def _checked(given: list[dict[str, Any]], text: bytes, schema: cedarpy.Schema | 
 
 def _comparable(entity: Entity) -> tuple[Any, ...]:
     """A form of an entity in which equal entities are equal."""
-    return entity.uid, _normal(entity.attrs), _normal(entity.tags), frozenset(entity.parents)
-
-
-def _normal(value: Any) -> str:
-    """JSON text in which neither order nor repetition in Cedar sets matters; `true` and `1` stay apart."""
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{json.dumps(name)}:{_normal(value[name])}' for name in sorted(value))}}}"
-    if isinstance(value, list):
-        return f"[{','.join(sorted({_normal(inner) for inner in value}))}]"
-    return json.dumps(value)
+    return entity.uid, normal_text(entity.attrs), normal_text(entity.tags), frozenset(entity.parents)

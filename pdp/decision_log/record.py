@@ -13,7 +13,9 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Literal
 
-from pdp.cedar.model import Authorization, EntityUid, Query, ToolQuery
+from pdp.candidate import Difference
+from pdp.cedar.model import Authorization, EntityUid, Query, ShadowReport, ToolQuery
+from pdp.decide import DecideQuery, asked_query
 from pdp.sandbox.chain import ChainQuery
 from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception, Outcome
@@ -60,8 +62,30 @@ def decision_line(
         shadow = answer.shadow
         parts.append(
             f'"shadow":{{"would_be_decision":"{"ALLOW" if shadow.would_allow else "DENY"}",'
-            f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}}}'
+            f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}{_would_be(shadow)}}}'
         )
+    return ",".join(parts) + "}"
+
+
+def _would_be(shadow: ShadowReport) -> str:
+    denial = shadow.would_be_denial
+    return f',"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else ""
+
+
+def difference_line(difference: Difference, *, time_ns: int, arguments: ArgumentsPolicy) -> str:
+    """The record of a call that a candidate bundle answers in another way, without a line end."""
+    answered, candidate = difference.answered, difference.candidate
+    query = answered.query
+    asked = asked_query(query) if isinstance(query, DecideQuery) else query
+    denial = candidate.denial
+    parts = [
+        f'{{"kind":"candidate","time":"{timestamp(time_ns)}","for_decision_id":"{answered.decision_id}"',
+        f'"difference":"{difference.kind}","decision":"{"ALLOW" if candidate.allowed else "DENY"}"',
+        f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
+        _question(asked, arguments),
+        f'"policies":{_strings(difference.policies)}',
+        f'"revision":"{answered.revision}","candidate_revision":"{difference.candidate_revision}"',
+    ]
     return ",".join(parts) + "}"
 
 

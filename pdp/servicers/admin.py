@@ -17,9 +17,11 @@ from pdp._gen.pdp.v1 import admin_service_pb2 as pb
 from pdp.bundle.edits import put_interceptor, remove_interceptor
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore, StoreStatus
+from pdp.candidate import Candidate
 from pdp.errors import NotFoundError, NotImplementedYetError, Problem
 from pdp.sandbox.sandbox import Sandbox
 from pdp.servicers.interceptor_admin import read_put, require_loadable, write_interceptor, write_statuses
+from pdp.servicers.shadow_status import write_shadow
 
 _SEVERITIES = {"error": pb.SEVERITY_ERROR, "warning": pb.SEVERITY_WARNING}
 
@@ -28,12 +30,18 @@ class AdminServicer:
     """Tells and changes the state of the service. `degraded` lists reasons from outside the bundle store."""
 
     def __init__(
-        self, store: SnapshotStore, sandbox: Sandbox, started_at: datetime, degraded: Callable[[], list[str]]
+        self,
+        store: SnapshotStore,
+        sandbox: Sandbox,
+        started_at: datetime,
+        degraded: Callable[[], list[str]],
+        candidate: Candidate | None = None,
     ) -> None:
         self._store = store
         self._sandbox = sandbox
         self._started_at = started_at
         self._degraded = degraded
+        self._candidate = candidate
 
     def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.GetStatusResponse:
         """What is served, since when, and what is wrong."""
@@ -44,6 +52,7 @@ class AdminServicer:
         response.MergeFrom(_loading(status))
         response.state = state
         response.degraded_reasons.extend(reasons)
+        response.shadow.CopyFrom(write_shadow(status.snapshot, self._candidate))
         response.workers.append(self._worker(response.revision, state))
         response.version = __version__
         response.started_at.FromDatetime(self._started_at)

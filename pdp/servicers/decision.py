@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -15,6 +15,7 @@ from pdp import wire
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
+from pdp.candidate import Answered, Candidate
 from pdp.cedar.model import Authorization, Denial, DenialCode, Query, ToolQuery
 from pdp.config import LimitsConfig
 from pdp.decide import Decided, DecideQuery, asked_query, decide
@@ -26,8 +27,10 @@ from pdp.errors import (
 )
 from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.chain import ChainQuery, intercept
+from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception
 from pdp.servicers.recorder import Recorder
+from pdp.shadow import authorization_in_shadow, decision_in_shadow, interception_in_shadow
 
 #: Questions of a batch answered between two looks at the deadline.
 _BATCH_STEP = 100
@@ -64,11 +67,13 @@ class DecisionServicer:
         recorder: Recorder,
         limits: LimitsConfig,
         live: LiveDefinitions,
+        candidate: Candidate | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._limits = limits
         self._live = live
+        self._candidate = candidate
 
     def Authorize(self, request: pb.AuthorizeRequest, context: grpc.ServicerContext) -> pb.AuthorizeResponse:
         """One question."""
@@ -76,7 +81,7 @@ class DecisionServicer:
         _require_time(context)
         snapshot = self._store.current()
         asked = self._read(request, snapshot)
-        answer = _denied(asked) or snapshot.authorizer.authorize(asked.established)
+        answer = _settled(_denied(asked) or snapshot.authorizer.authorize(asked.established), snapshot)
         response = pb.AuthorizeResponse()
         self._answer(request, asked, answer, snapshot, time.perf_counter_ns() - started, response)
         return response
@@ -102,18 +107,9 @@ class DecisionServicer:
         snapshot = self._store.current()
         phase = wire.read_phase(request.phase)
         query = _read_intercept(request)
-        answer = query if isinstance(query, Interception) else intercept(snapshot.chain, query, _deadline_ns(context))
+        answer = _intercepted(query, snapshot, request, _deadline_ns(context))
         duration_ns = time.perf_counter_ns() - started
-        decision_id = self._recorder.interception(
-            phase,
-            query if isinstance(query, ChainQuery) else None,
-            answer,
-            size=request.ByteSize(),
-            duration_ns=duration_ns,
-            for_decision_id=request.decision_id,
-            request_id=request.request_id,
-            revision=snapshot.revision,
-        )
+        decision_id = self._record_interception(request, phase, query, answer, snapshot, duration_ns)
         return wire.write_interception(answer, phase, decision_id, snapshot.revision)
 
     def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
@@ -122,10 +118,7 @@ class DecisionServicer:
         _require_time(context)
         snapshot = self._store.current()
         asked = self._read_decide(request, snapshot)
-        if asked.denial is not None:
-            decided = Decided(Authorization(False, asked.denial), Interception(b"", False, ()))
-        else:
-            decided = decide(snapshot.authorizer, snapshot.chain, asked.established, _deadline_ns(context))
+        decided = _decided(asked, snapshot, request, _deadline_ns(context))
         decision_id = self._record_decision(request, asked.query, decided, snapshot, time.perf_counter_ns() - started)
         return wire.write_decision(decided, decision_id, snapshot.revision)
 
@@ -135,14 +128,22 @@ class DecisionServicer:
         if len(request.tools) > self._limits.listed_tools:
             raise OverLimitError(f"`tools` holds {len(request.tools)}; at most {self._limits.listed_tools}")
         snapshot = self._store.current()
+        names = [tool.name for tool in request.tools]
+        denials = self._filtered(request, names, snapshot)
+        return wire.write_filtered(names, denials, snapshot.revision)
+
+    def _filtered(
+        self, request: pb.FilterToolsRequest, names: Sequence[str], snapshot: Snapshot
+    ) -> Mapping[str, Denial | None]:
+        """Why tools are hidden, None for those that are not."""
         try:
             principal = wire.read_filter(request)
         except InvalidTokenError:
-            return wire.write_filtered(_names(request), dict.fromkeys(_names(request), _NOBODY), snapshot.revision)
-        names = _names(request)
-        denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
-        changed = self._report(request, snapshot)
-        return wire.write_filtered(names, {**denials, **changed}, snapshot.revision)
+            found: Mapping[str, Denial | None] = dict.fromkeys(names, _NOBODY)
+        else:
+            denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
+            found = {**denials, **self._report(request, snapshot)}
+        return dict.fromkeys(names) if snapshot.in_shadow else found
 
     def _report(self, request: pb.FilterToolsRequest, snapshot: Snapshot) -> dict[str, Denial]:
         """Note how the tools are defined now; those that are not as they were pinned."""
@@ -172,7 +173,7 @@ class DecisionServicer:
             if isinstance(answer, InvalidRequestError):
                 result.error.MergeFrom(_batch_error(answer))
             else:
-                self._answer(request, asked, answer, snapshot, share, result.response)
+                self._answer(request, asked, _settled(answer, snapshot), snapshot, share, result.response)
 
     def _read(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query]:
         """The question, or why it is denied without asking any policy."""
@@ -198,6 +199,26 @@ class DecisionServicer:
         tools = snapshot.authorizer.model.tools
         return _Asked(query, self._live.denial(tools, query.envelope.server, query.envelope.tool))
 
+    def _record_interception(
+        self,
+        request: pb.InterceptRequest,
+        phase: Phase,
+        query: ChainQuery | Interception,
+        answer: Interception,
+        snapshot: Snapshot,
+        duration_ns: int,
+    ) -> str:
+        return self._recorder.interception(
+            phase,
+            query if isinstance(query, ChainQuery) else None,
+            answer,
+            size=request.ByteSize(),
+            duration_ns=duration_ns,
+            for_decision_id=request.decision_id,
+            request_id=request.request_id,
+            revision=snapshot.revision,
+        )
+
     def _record_decision(
         self,
         request: pb.DecideRequest,
@@ -206,7 +227,7 @@ class DecisionServicer:
         snapshot: Snapshot,
         duration_ns: int,
     ) -> str:
-        return self._recorder.decision(
+        decision_id = self._recorder.decision(
             # What the agent asked for; what was authorized in its place is in the interceptors' part.
             asked_query(query) if query is not None else None,
             decided.authorization,
@@ -216,6 +237,15 @@ class DecisionServicer:
             request_id=request.request_id,
             revision=snapshot.revision,
         )
+        self._compare(query, decided, decision_id, snapshot)
+        return decision_id
+
+    def _compare(
+        self, query: Query | DecideQuery | None, answer: Authorization | Decided, decision_id: str, snapshot: Snapshot
+    ) -> None:
+        """Let the candidate bundle, if there is one, answer the same."""
+        if self._candidate is not None and query is not None:
+            self._candidate.offer(Answered(query, answer, decision_id, snapshot.revision))
 
     def _answer(
         self,
@@ -235,11 +265,38 @@ class DecisionServicer:
             request_id=request.request_id,
             revision=snapshot.revision,
         )
+        self._compare(asked.query, answer, decision_id, snapshot)
         wire.write_authorization(answer, decision_id, snapshot.revision, response)
 
 
 def _denied(asked: _Asked[Query]) -> Authorization | None:
     return None if asked.denial is None else Authorization(False, asked.denial)
+
+
+def _settled(answer: Authorization, snapshot: Snapshot) -> Authorization:
+    """The answer as it goes out; what shadow policies say is counted."""
+    snapshot.flips.add(answer.shadow)
+    return authorization_in_shadow(answer) if snapshot.in_shadow else answer
+
+
+def _decided(asked: _Asked[DecideQuery], snapshot: Snapshot, request: pb.DecideRequest, deadline_ns: int) -> Decided:
+    """The answer of both layers as it goes out."""
+    if asked.denial is not None:
+        decided = Decided(Authorization(False, asked.denial), Interception(b"", False, ()))
+    else:
+        decided = decide(snapshot.authorizer, snapshot.chain, asked.established, deadline_ns)
+    snapshot.flips.add(decided.authorization.shadow)
+    return decision_in_shadow(decided, request.tool_call.arguments_json) if snapshot.in_shadow else decided
+
+
+def _intercepted(
+    query: ChainQuery | Interception, snapshot: Snapshot, request: pb.InterceptRequest, deadline_ns: int
+) -> Interception:
+    """What the chain made of a payload as it goes out."""
+    answer = query if isinstance(query, Interception) else intercept(snapshot.chain, query, deadline_ns)
+    if not snapshot.in_shadow:
+        return answer
+    return interception_in_shadow(answer, request.result_json or request.tool_call.arguments_json)
 
 
 def _read_intercept(request: pb.InterceptRequest) -> ChainQuery | Interception:
@@ -258,10 +315,6 @@ def _deadline_ns(context: grpc.ServicerContext) -> int:
 
 def _batch_error(error: InvalidRequestError) -> pb.BatchError:
     return pb.BatchError(code=code_pb2.INVALID_ARGUMENT, message=error.message, reason=error.reason, field=error.field)
-
-
-def _names(request: pb.FilterToolsRequest) -> list[str]:
-    return [tool.name for tool in request.tools]
 
 
 def _require_time(context: grpc.ServicerContext) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pdp.candidate import Difference
 from pdp.cedar.model import Authorization, Query
-from pdp.decision_log.record import ArgumentsPolicy, decision_line, interception_line
+from pdp.decision_log.record import ArgumentsPolicy, decision_line, difference_line, interception_line
 from pdp.decision_log.sinks import DecisionSink
 from pdp.sandbox.chain import ChainQuery
 from pdp.sandbox.model import Phase
@@ -46,6 +47,10 @@ class Recorder:
     ) -> str:
         """A run of an interceptor chain; for `facts` see `interception_line`."""
         return self._write(partial(interception_line, phase, query, answer, **facts), size)
+
+    def difference(self, difference: Difference) -> None:
+        """A call that a candidate bundle answers in another way."""
+        self._sink.write(difference_line(difference, time_ns=time.time_ns(), arguments=self._arguments))
 
     def _write(self, line: Callable[..., str], size: int) -> str:
         decision_id = self._ids()

@@ -33,7 +33,7 @@ PROMISED = {
     "FilterToolsResponse": "allowed hidden revision",
     "Denial": "code message",
     "DeterminingPolicy": "policy_id effect annotations",
-    "ShadowReport": "would_be_decision flipping_policies matched_policies interceptors",
+    "ShadowReport": "would_be_decision flipping_policies matched_policies interceptors would_be_denial",
     "InterceptorOutcome": "name verdict reason error_class duration mode annotations_json",
 }
 

@@ -200,6 +200,7 @@ class GetStatusResponse(_message.Message):
     INTERCEPTORS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     state: Global___ServiceState.ValueType
     """How ready it is."""
     revision: _builtins.str
@@ -242,6 +243,10 @@ class GetStatusResponse(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When the service was started."""
 
+    @_builtins.property
+    def shadow(self) -> Global___ShadowStatus:
+        """What is evaluated and not enforced."""
+
     def __init__(
         self,
         *,
@@ -258,10 +263,11 @@ class GetStatusResponse(_message.Message):
         interceptors: _abc.Iterable[Global___InterceptorStatus] | None = ...,
         version: _builtins.str = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        shadow: Global___ShadowStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "last_reload_attempt", b"last_reload_attempt", "loaded_at", b"loaded_at", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "last_reload_attempt", b"last_reload_attempt", "loaded_at", b"loaded_at", "shadow", b"shadow", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_name", b"bundle_name", "counts", b"counts", "degraded_reasons", b"degraded_reasons", "interceptors", b"interceptors", "last_reload_attempt", b"last_reload_attempt", "loaded_at", b"loaded_at", "problems", b"problems", "revision", b"revision", "source", b"source", "started_at", b"started_at", "state", b"state", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_name", b"bundle_name", "counts", b"counts", "degraded_reasons", b"degraded_reasons", "interceptors", b"interceptors", "last_reload_attempt", b"last_reload_attempt", "loaded_at", b"loaded_at", "problems", b"problems", "revision", b"revision", "shadow", b"shadow", "source", b"source", "started_at", b"started_at", "state", b"state", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,6 +426,134 @@ class InterceptorStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InterceptorStatus: _TypeAlias = InterceptorStatus  # noqa: Y015
+
+@_typing.final
+class ShadowStatus(_message.Message):
+    """What is evaluated beside the decisions, and what it would have changed since its revision was loaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTHING_ENFORCED_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    nothing_enforced: _builtins.bool
+    """Whether the whole bundle is in shadow mode: everything is allowed, and the decisions are only reported."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFlips]:
+        """The shadow policies that were satisfied or failed at least once, in the order of their identifiers."""
+
+    @_builtins.property
+    def candidate(self) -> Global___CandidateStatus:
+        """The candidate bundle; unset if there is none."""
+
+    def __init__(
+        self,
+        *,
+        nothing_enforced: _builtins.bool = ...,
+        policies: _abc.Iterable[Global___PolicyFlips] | None = ...,
+        candidate: Global___CandidateStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "nothing_enforced", b"nothing_enforced", "policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowStatus: _TypeAlias = ShadowStatus  # noqa: Y015
+
+@_typing.final
+class PolicyFlips(_message.Message):
+    """How often one policy mattered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_ID_FIELD_NUMBER: _builtins.int
+    FLIPS_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
+    policy_id: _builtins.str
+    """The policy's identifier."""
+    flips: _builtins.int
+    """How often the decision would have been another one because of it."""
+    matches: _builtins.int
+    """How often it was satisfied, or failed."""
+    def __init__(
+        self,
+        *,
+        policy_id: _builtins.str = ...,
+        flips: _builtins.int = ...,
+        matches: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flips", b"flips", "matches", b"matches", "policy_id", b"policy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyFlips: _TypeAlias = PolicyFlips  # noqa: Y015
+
+@_typing.final
+class CandidateStatus(_message.Message):
+    """A bundle that answers the same calls as the current one, and is never enforced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    BUNDLE_NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DEGRADED_REASONS_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    NEWLY_ALLOWED_FIELD_NUMBER: _builtins.int
+    NEWLY_DENIED_FIELD_NUMBER: _builtins.int
+    OTHERWISE_DIFFERENT_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Its revision; empty while it does not load."""
+    bundle_name: _builtins.str
+    """Its name."""
+    source: _builtins.str
+    """Where it is read from."""
+    compared: _builtins.int
+    """How many calls were answered by both."""
+    newly_allowed: _builtins.int
+    """How many of them only the candidate allows."""
+    newly_denied: _builtins.int
+    """How many of them only the candidate denies."""
+    otherwise_different: _builtins.int
+    """How many of them both decide alike, but with another denial code or other arguments."""
+    skipped: _builtins.int
+    """How many calls were not compared, because there were more than may be."""
+    @_builtins.property
+    def degraded_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why it, or its newest version, is not compared; empty unless something is wrong."""
+
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFlips]:
+        """The policies behind the first two: those of the candidate that decided, or where none of its policies did, those of
+        the current bundle.
+        """
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+        bundle_name: _builtins.str = ...,
+        source: _builtins.str = ...,
+        degraded_reasons: _abc.Iterable[_builtins.str] | None = ...,
+        compared: _builtins.int = ...,
+        newly_allowed: _builtins.int = ...,
+        newly_denied: _builtins.int = ...,
+        otherwise_different: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        policies: _abc.Iterable[Global___PolicyFlips] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_name", b"bundle_name", "compared", b"compared", "degraded_reasons", b"degraded_reasons", "newly_allowed", b"newly_allowed", "newly_denied", b"newly_denied", "otherwise_different", b"otherwise_different", "policies", b"policies", "revision", b"revision", "skipped", b"skipped", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateStatus: _TypeAlias = CandidateStatus  # noqa: Y015
 
 @_typing.final
 class InterceptorFailures(_message.Message):

@@ -363,6 +363,7 @@ class ShadowReport(_message.Message):
     FLIPPING_POLICIES_FIELD_NUMBER: _builtins.int
     MATCHED_POLICIES_FIELD_NUMBER: _builtins.int
     INTERCEPTORS_FIELD_NUMBER: _builtins.int
+    WOULD_BE_DENIAL_FIELD_NUMBER: _builtins.int
     would_be_decision: Global___Decision.ValueType
     """The decision with the shadow policies and the shadow interceptors enforced."""
     @_builtins.property
@@ -379,6 +380,10 @@ class ShadowReport(_message.Message):
     def interceptors(self) -> _containers.RepeatedCompositeFieldContainer[_interceptor_pb2.InterceptorOutcome]:
         """What the shadow interceptors said, in the order in which they ran."""
 
+    @_builtins.property
+    def would_be_denial(self) -> Global___Denial:
+        """Why `would_be_decision` is a denial, where the whole bundle is in shadow mode; then nothing is enforced."""
+
     def __init__(
         self,
         *,
@@ -386,10 +391,11 @@ class ShadowReport(_message.Message):
         flipping_policies: _abc.Iterable[_builtins.str] | None = ...,
         matched_policies: _abc.Iterable[_builtins.str] | None = ...,
         interceptors: _abc.Iterable[_interceptor_pb2.InterceptorOutcome] | None = ...,
+        would_be_denial: Global___Denial | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["would_be_denial", b"would_be_denial"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flipping_policies", b"flipping_policies", "interceptors", b"interceptors", "matched_policies", b"matched_policies", "would_be_decision", b"would_be_decision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flipping_policies", b"flipping_policies", "interceptors", b"interceptors", "matched_policies", b"matched_policies", "would_be_decision", b"would_be_decision", "would_be_denial", b"would_be_denial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
