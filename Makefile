@@ -77,8 +77,22 @@ run: $(VENV)/.run ## Serve the quickstart bundle.
 	$(BIN)/pdp serve --bundle examples/quickstart $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run the tests; JOBS at a time, with ARGS.
+test: $(VENV)/.dev modules ## Run the tests; JOBS at a time, with ARGS.
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# What MODULES says, such as --require-all, goes to the build.
+MODULES ?=
+
+.PHONY: modules
+modules: $(VENV)/.dev ## Build the example interceptors, as far as their toolchains can be had, into build/interceptors.
+	PYTHON=$(abspath $(BIN))/python $(BIN)/python interceptors_wasm/build --check $(MODULES)
+
+# How long `make fuzz` goes on.
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Feed the sandbox's boundary with hostile modules and replies for FUZZ_SECONDS.
+	PDP_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 .PHONY: differential
 differential: $(VENV)/.dev ## Compare many more generated requests with plain Cedar; WORLDS of them times 100.
