@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from pydantic import BaseModel  # noqa: E402 - the service is imported from this tree, installed or not
 
 from pdp import config  # noqa: E402
+from pdp.cli.options import Parser  # noqa: E402
 from pdp.cli.parser import build_parser  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -37,6 +38,9 @@ Answers go to standard output, everything else to standard error. Colors appear 
 object `{{"error": {{"message": …}}}}`, with a `code`, a `reason` and a `field` where a service answered so.
 
 A document (`JSON|@FILE|-`) is the JSON text itself, `@` and the name of a file, or `-` for standard input.
+
+What a service answers is printed by `--json` in the JSON form of its message, with the names of the protos. Members
+that are JSON themselves (`arguments_json`, `result_json`, `annotations_json`, `config_json`) are text, not base64.
 """
 
 CONFIG_HEAD = """\
@@ -62,15 +66,17 @@ def cli_page() -> str:
     """Return the reference of the command line."""
     parser = build_parser()
     head = CLI_HEAD.format(
-        generated=GENERATED.format("pdp/cli/parser.py"), description=parser.description, epilog=parser.epilog
+        generated=GENERATED.format("pdp/cli/parser.py`, `parser_module.py` or `options.py"),
+        description=parser.description,
+        epilog=parser.epilog,
     )
-    commands = _subparsers(parser)
-    overview = table(("command", "what it does"), [(f"[`{name}`](#pdp-{name})", text) for name, text, _ in commands])
+    commands = list(_subcommands(parser))
+    overview = table(("command", "what it does"), [(_link(name), text) for name, text, _ in commands])
     sections = [command_section(name, subparser) for name, _, subparser in commands]
     return "\n".join([head, overview, *sections])
 
 
-def command_section(name: str, parser: argparse.ArgumentParser) -> str:
+def command_section(name: str, parser: Parser) -> str:
     """Return the section of one subcommand."""
     actions = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001 - argparse has no other way
     rows = [(f"`{_spelling(action)}`", (action.help or "") + _condition(action, parser)) for action in actions]
@@ -78,11 +84,19 @@ def command_section(name: str, parser: argparse.ArgumentParser) -> str:
     return f"## pdp {name}\n\n{parser.description}\n\n{options}"
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> list[tuple[str, str, argparse.ArgumentParser]]:
-    """The subcommands in their order: name, summary, parser."""
-    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    summaries = {choice.dest: choice.help or "" for choice in commands._choices_actions}  # noqa: SLF001
-    return [(name, summaries[name], subparser) for name, subparser in commands.choices.items()]
+def _subcommands(parser: Parser, above: str = "") -> Iterator[tuple[str, str, Parser]]:
+    """The subcommands that do something, in their order: name, summary, parser. Names begin with those above them."""
+    for commands in parser._actions:  # noqa: SLF001
+        if not isinstance(commands, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        summaries = {choice.dest: choice.help or "" for choice in commands._choices_actions}  # noqa: SLF001
+        for name, subparser in commands.choices.items():
+            below = list(_subcommands(subparser, f"{above}{name} "))
+            yield from below or [(above + name, summaries[name], subparser)]
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`](#pdp-{name.replace(' ', '-')})"
 
 
 def _spelling(action: argparse.Action) -> str:
@@ -94,7 +108,7 @@ def _spelling(action: argparse.Action) -> str:
     return f"{', '.join(action.option_strings)} {metavar}".strip()
 
 
-def _condition(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+def _condition(action: argparse.Action, parser: Parser) -> str:
     """What has to be given, and what excludes each other."""
     for group in parser._mutually_exclusive_groups:  # noqa: SLF001
         others = [other for other in group._group_actions if other is not action]  # noqa: SLF001

@@ -15,7 +15,7 @@ from pdp.cedar.arguments import FactType, parse_type
 from pdp.cedar.tool_schema import Tool
 from pdp.errors import Problem
 from pdp.sandbox.chain import Interceptor
-from pdp.sandbox.model import CallLimits, ModuleRefusedError
+from pdp.sandbox.model import CallLimits, ErrorClass, ModuleRefusedError
 from pdp.sandbox.sandbox import Loaded, Sandbox, Terms
 
 _MIB = 1024 * 1024
@@ -66,8 +66,15 @@ def load_interceptors(
 
 
 def config_json(binding: InterceptorBinding) -> bytes:
-    """What a module is told of its configuration. TOML's dates become text in RFC 3339."""
-    return json.dumps(binding.config, default=_written, ensure_ascii=False, separators=(",", ":")).encode()
+    """What a module is told of its configuration. TOML's dates become text in RFC 3339.
+
+    Raises ModuleRefusedError for `inf` and `nan`, which JSON does not know.
+    """
+    try:
+        text = json.dumps(binding.config, default=_written, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise ModuleRefusedError(ErrorClass.LOAD, "its configuration holds `inf` or `nan`") from None
+    return text.encode()
 
 
 def _written(value: object) -> str:

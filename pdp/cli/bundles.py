@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pdp.app import authorize_options, make_sandbox, source_limits
 from pdp.bundle.archive import open_source
+from pdp.bundle.interceptor_modules import GuestLog
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
 from pdp.cli.failure import CommandError
@@ -25,10 +26,14 @@ def read_config(arguments: Namespace) -> Config:
     return load_config(config_path(arguments), os.environ)
 
 
-def load_bundle(named: str, config: Config) -> Snapshot:
-    """The bundle at the path `named`. Raises CommandError if nothing is there, BundleError if it does not load."""
+def load_bundle(named: str, config: Config, guest_log: GuestLog = lambda name, level, text: None) -> Snapshot:
+    """The bundle at the path `named`; `guest_log` takes what its interceptors log.
+
+    Raises CommandError if nothing is there, BundleError if it does not load.
+    """
     path = Path(named)
     if not named or not os.path.lexists(path):
         raise CommandError(f"there is no bundle at `{named}`")
     source = open_source(path, source_limits(config.bundle)).read()
-    return Loader(authorize_options(config.authorize), make_sandbox(config.interceptors, os.environ)).load(source)
+    sandbox = make_sandbox(config.interceptors, os.environ)
+    return Loader(authorize_options(config.authorize), sandbox, guest_log).load(source)

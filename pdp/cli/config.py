@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from pdp.cli.bundles import read_config
 from pdp.cli.terminal import answer, answer_json
+from pdp.cli.toml_form import toml_lines
 
 
 def run(arguments: Namespace) -> int:
@@ -29,30 +29,5 @@ def shown(config: BaseModel) -> dict[str, Any]:
 
 def toml_text(config: BaseModel) -> str:
     """The configuration as TOML, one table for each section. What is unset stands there as a comment."""
-    tables = [[f"[{name}]", *map(_line, values.items())] for name, values in shown(config).items()]
+    tables = [[f"[{name}]", *toml_lines(values)] for name, values in shown(config).items()]
     return "\n\n".join("\n".join(lines) for lines in tables) + "\n"
-
-
-def _line(item: tuple[str, Any]) -> str:
-    key, value = item
-    return f"# {key} is not set" if value is None else f"{key} = {_value(value)}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        inner = [f"{_string(key)} = {_value(each)}" for key, each in value.items() if each is not None]
-        return f"{{ {', '.join(inner)} }}" if inner else "{}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return _string(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _string(text: str) -> str:
-    """A basic string, with what a terminal could act on as escapes."""
-    return f'"{"".join(map(_escaped, text))}"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    return character if character.isprintable() else f"\\U{ord(character):08x}"

@@ -64,7 +64,7 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else _FAILURE
     if arguments.command is None:
-        parser.print_help(sys.stderr)
+        arguments.parser.print_help(sys.stderr)
         return _FAILURE
     return _run_command(arguments)
 
@@ -77,7 +77,7 @@ def _run_command(arguments: Namespace) -> int:
         return run(arguments)
     except CommandError as error:
         _report(as_json, {"error": {"message": error.message, **error.facts}}, error.message)
-        return _FAILURE
+        return error.status
     except ConfigError as error:
         message = "the configuration is wrong"
         _report(as_json, {"error": {"message": message, "problems": error.problems}}, *error.problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,9 +13,11 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from pdp._gen.pdp.v1 import admin_service_pb2
 from pdp.cli.failure import CommandError
-from pdp.cli.parser import DEFAULT_ADDRESS
+from pdp.cli.options import DEFAULT_ADDRESS
 from pdp.config import host_of, is_local
+from pdp.errors import Problem
 from pdp.status import DOMAIN
 
 _Answer = TypeVar("_Answer", bound=Message)
@@ -46,24 +48,34 @@ def address_of(arguments: Namespace) -> str:
     return address
 
 
-def ask(rpc: Callable[..., _Answer], request: Message, arguments: Namespace) -> _Answer:
-    """The answer of the service. Raises CommandError where there is none."""
+def ask(
+    rpc: Callable[..., _Answer],
+    request: Message | Iterator[Message],
+    arguments: Namespace,
+    findings: tuple[str, ...] = (),
+) -> _Answer:
+    """The answer of the service. Raises CommandError where there is none.
+
+    An error whose reason begins with one of `findings` is what was to be found out: it ends with 1.
+    """
     address = address_of(arguments)
     try:
         return rpc(request, timeout=arguments.timeout)
     except grpc.RpcError as error:
         # What a stub raises is a call as well; the types of grpc do not say so.
         call: grpc.Call = error  # type: ignore[assignment]
-        raise _failure(call, address, arguments.timeout) from error
+        raise _failure(call, address, arguments.timeout, findings) from error
 
 
-def refusal(status: status_pb2.Status, answerer: str) -> CommandError:
-    """The failure that an error status amounts to, from a service or from this process."""
+def refusal(status: status_pb2.Status, answerer: str, findings: tuple[str, ...] = ()) -> CommandError:
+    """The failure that an error status amounts to, from a service or from this process; `findings` as for `ask`."""
     code = enum_name(code_pb2.Code, status.code, "")
     info = _error_info(status)
     field = info.metadata.get("field", "") if info else ""
     place = f" (field `{field}`)" if field else ""
     facts = {"code": code, "reason": info.reason if info else "", "field": field}
+    if facts["reason"].startswith(findings):
+        return CommandError(status.message, facts, 1)
     return CommandError(f"{answerer} answered {code}: {status.message}{place}", facts)
 
 
@@ -73,11 +85,25 @@ def enum_name(enum: Any, number: int, prefix: str) -> str:
     return str(number) if value is None else str(value.name).removeprefix(prefix)
 
 
-def _failure(call: grpc.Call, address: str, timeout: float) -> CommandError:
+def read_problems(problems: Iterable[admin_service_pb2.BundleProblem]) -> list[Problem]:
+    """Problems from the wire; what is not known to be a warning is an error."""
+    return [
+        Problem(
+            problem.path,
+            problem.line,
+            problem.column,
+            problem.message,
+            "warning" if problem.severity == admin_service_pb2.SEVERITY_WARNING else "error",
+        )
+        for problem in problems
+    ]
+
+
+def _failure(call: grpc.Call, address: str, timeout: float, findings: tuple[str, ...]) -> CommandError:
     code = call.code()
     status = _status(call)
     if status is not None and _error_info(status) is not None:
-        return refusal(status, f"the service at `{address}`")
+        return refusal(status, f"the service at `{address}`", findings)
     facts = {"code": code.name, "reason": "", "field": ""}
     details = call.details() or "no details"
     explained: Mapping[grpc.StatusCode, str] = {

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC
 
-from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pdp._gen.pdp.v1 import admin_service_pb2 as pb
-from pdp._gen.pdp.v1 import admin_service_pb2_grpc
+from pdp._gen.pdp.v1 import admin_service_pb2_grpc, interceptor_pb2
 from pdp.bundle.layout import printable
 from pdp.cli.check import counts_text
-from pdp.cli.remote import ask, connected, enum_name
-from pdp.cli.terminal import answer, answer_json, painted
+from pdp.cli.documents import message_document
+from pdp.cli.remote import ask, connected, enum_name, read_problems
+from pdp.cli.terminal import answer, answer_json, counted, duration_text, painted, problem_line
 
 _COLORS = {pb.SERVICE_STATE_SERVING: "green", pb.SERVICE_STATE_DEGRADED: "yellow"}
 
@@ -25,15 +26,31 @@ def run(arguments: Namespace) -> int:
         stub = admin_service_pb2_grpc.AdminServiceStub(channel)
         status = ask(stub.GetStatus, pb.GetStatusRequest(), arguments)
     if arguments.json:
-        answer_json(
-            json_format.MessageToDict(
-                status, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-            )
-        )
+        answer_json(message_document(status))
     else:
         for line in _lines(status):
             answer(line)
     return 0 if status.state == pb.SERVICE_STATE_SERVING else 1
+
+
+def calls_text(status: pb.InterceptorStatus) -> str:
+    """What an interceptor did: `3 calls, 2 passed, 1 failed (trap), mean 84 us, last failure 2026-01-31 …`."""
+    done = {"passed": status.passed, "transformed": status.transformed, "denied": status.denied}
+    parts = [counted(status.calls, "call"), *(f"{number} {word}" for word, number in done.items() if number)]
+    if status.failures:
+        failed = sum(failures.count for failures in status.failures)
+        parts.append(f"{failed} failed ({', '.join(map(_failures_text, status.failures))})")
+    if status.calls:
+        parts.append(f"mean {duration_text(status.total_duration.ToNanoseconds() // status.calls)}")
+    if status.HasField("last_failure_at"):
+        parts.append(f"last failure {_moment(status.last_failure_at)}")
+    text = ", ".join(parts)
+    return text if status.healthy else painted(f"unhealthy, {text}", "red")
+
+
+def _failures_text(failures: pb.InterceptorFailures) -> str:
+    name = enum_name(interceptor_pb2.ErrorClass, failures.error_class, "ERROR_CLASS_").lower()
+    return name if failures.count == 1 else f"{name} {failures.count}"
 
 
 def _lines(status: pb.GetStatusResponse) -> Iterator[str]:
@@ -42,10 +59,11 @@ def _lines(status: pb.GetStatusResponse) -> Iterator[str]:
         yield f"  {painted('because', 'yellow')} {printable(reason)}"
     for name, value in _facts(status):
         yield f"  {name:<9} {printable(value)}"
-    for problem in status.problems:
-        place = f"{problem.path}:{problem.line}:{problem.column}" if problem.line else problem.path
-        severity = enum_name(pb.Severity, problem.severity, "SEVERITY_").lower()
-        yield f"  {printable(place)}: {severity}: {printable(problem.message)}"
+    for interceptor in status.interceptors:
+        shadow = " (shadow)" if interceptor.mode == interceptor_pb2.INTERCEPTOR_MODE_SHADOW else ""
+        yield f"  interceptor `{printable(interceptor.name)}`{shadow}: {calls_text(interceptor)}"
+    for problem in read_problems(status.problems):
+        yield f"  {problem_line(problem, sys.stdout)}"
 
 
 def _facts(status: pb.GetStatusResponse) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,9 @@ from pdp.bundle.layout import printable
 from pdp.errors import Problem
 
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+#: What guests log, by its level.
+_LEVELS = ("debug", "info", "warning", "error")
+_LEVEL_COLORS = ("dim", "dim", "yellow", "red")
 
 
 class OutputError(Exception):
@@ -91,6 +94,19 @@ def problem_forms(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """Problems for JSON; `line` and `column` are 0 where the problem is the file itself."""
     names = ("path", "line", "column", "severity", "message")
     return [{name: getattr(problem, name) for name in names} for problem in problems]
+
+
+def tell_guest(name: str, level: int, text: str) -> None:
+    """What an interceptor logged; `level` is from 0 (debug) to 3 (error)."""
+    word = painted(_LEVELS[level], _LEVEL_COLORS[level], sys.stderr)
+    for line in text.splitlines():
+        tell(f"`{printable(name)}` logs {word}: {printable(line)}")
+
+
+def duration_text(nanoseconds: int) -> str:
+    """`84 us`, `1.2 ms`: as precise as anybody reads it."""
+    microseconds = nanoseconds / 1_000
+    return f"{microseconds:.0f} us" if microseconds < 1_000 else f"{microseconds / 1_000:.1f} ms"
 
 
 def counted(number: int, noun: str) -> str:

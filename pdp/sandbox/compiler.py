@@ -51,7 +51,8 @@ def compile_module(module: bytes, settings: EngineSettings, options: SandboxOpti
     if child.returncode == 0 and child.stdout[:1] == OK:
         return child.stdout[1:]
     if child.returncode == 0 and child.stdout[:1] == REFUSED:
-        reason = child.stdout[1:].decode("utf-8", "replace")
+        # wasmtime explains over several lines.
+        reason = " ".join(child.stdout[1:].decode("utf-8", "replace").split())
         raise ModuleRefusedError(ErrorClass.LOAD, f"it does not compile: {reason[:_MAX_REASON]}")
     raise ModuleRefusedError(ErrorClass.LOAD, _cause_of_death(child, options))
 

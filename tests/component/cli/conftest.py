@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,13 @@ from typing import Any
 import pytest
 
 from pdp.cli import main
+from tests.bundles import PERMIT_ALL, manifest, tool, write_bundle
+from tests.grpc import service
+from tests.modules import answering, binding
 
 PDP = str(Path(sys.executable).with_name("pdp"))
+#: The time of an interceptor that is not to run out of it, however busy the machine is.
+PATIENT_MS = 10_000
 #: A process that does not do what it should is ended after this, so that a test fails instead of hanging.
 PATIENCE_SECONDS = 60
 
@@ -66,6 +72,62 @@ def bundle(tmp_path: Path, pdp: Callable[..., Outcome]) -> Path:
     directory = tmp_path / "bundle"
     assert pdp("init", directory).status == 0
     return directory
+
+
+@pytest.fixture(scope="session")
+def _kept_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled modules, kept from test to test."""
+    return tmp_path_factory.mktemp("modules")
+
+
+@pytest.fixture
+def _compiled(_kept_modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command line compiles is kept where other tests find it."""
+    monkeypatch.setenv("PDP_INTERCEPTORS__CACHE_DIR", str(_kept_modules))
+
+
+@pytest.fixture
+def wasm(tmp_path: Path, _compiled: None) -> Callable[..., Path]:
+    """Writes a module to a file, by default one that lets every call pass."""
+
+    def write(content: bytes | None = None, name: str = "guest.wasm") -> Path:
+        path = tmp_path / name
+        path.write_bytes(answering() if content is None else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, _compiled: None) -> Callable[..., Path]:
+    """Writes a bundle that permits everything, with interceptors on its server `srv`: module and binding by name."""
+
+    def write(**interceptors: tuple[bytes, Mapping[str, Any]]) -> Path:
+        bindings = [
+            binding(name, **{"tools": ["srv/*"], "timeout_ms": PATIENT_MS, **terms})
+            for name, (_, terms) in interceptors.items()
+        ]
+        files: dict[str, str | bytes] = {
+            "policies/all.cedar": PERMIT_ALL,
+            "tools/srv.json": manifest(tool("read")),
+            "bundle.toml": "".join(bindings),
+        }
+        modules = {f"interceptors/{name}.wasm": content for name, (content, _) in interceptors.items()}
+        return write_bundle(tmp_path / "guarded" / "bundle", {**files, **modules})
+
+    return write
+
+
+@pytest.fixture
+def running(_kept_modules: Path, logs: object) -> Iterator[Callable[..., service.Service]]:
+    """Starts services of bundles called `bundle` in this process; what they log is kept off standard output."""
+    with ExitStack() as stack:
+
+        def start(bundle: Path, **sections: Mapping[str, Any]) -> service.Service:
+            kept = {"interceptors": {"cache_dir": str(_kept_modules)}}
+            return stack.enter_context(service.serving(bundle.parent, {}, **kept, **sections))
+
+        yield start
 
 
 class Service:
@@ -145,3 +207,14 @@ def broken(bundle: Path, tmp_path: Path) -> Path:
     )
     (directory / "entities" / "wrong.json").write_text('[\n  {"uid": 7}\n]\n')
     return directory
+
+
+def on_terminal(*command: str, **environment: str) -> bytes:
+    """What a command writes when its standard output is a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(command, stdout=theirs, env={**os.environ, "TERM": "xterm", **environment}, check=False)
+        return os.read(ours, 65_536)
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -7,16 +7,14 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2
+from tests.component.cli.fakes import faked
 
 Run = Callable[..., Any]
 
@@ -262,41 +260,11 @@ def test_a_proxy_is_not_for_this_machine(address: str, pdp: Run, monkeypatch: py
     assert pdp("authorize", "--address", address, *BOT, *SEARCH).status == 0
 
 
-def answering(response: decision_service_pb2.AuthorizeResponse) -> grpc.GenericRpcHandler:
-    """A service that gives this answer to everything."""
-
-    def authorize(
-        request: decision_service_pb2.AuthorizeRequest, context: grpc.ServicerContext
-    ) -> decision_service_pb2.AuthorizeResponse:
-        return response
-
-    method = grpc.unary_unary_rpc_method_handler(
-        authorize,
-        decision_service_pb2.AuthorizeRequest.FromString,
-        decision_service_pb2.AuthorizeResponse.SerializeToString,
-    )
-    return grpc.method_handlers_generic_handler("pdp.v1.DecisionService", {"Authorize": method})
-
-
-@contextmanager
-def faked(response: decision_service_pb2.AuthorizeResponse) -> Iterator[str]:
-    """The address of a service that gives this answer."""
-    with ThreadPoolExecutor(1) as pool:
-        server = grpc.server(pool)
-        server.add_generic_rpc_handlers((answering(response),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.stop(None).wait()
-
-
 @pytest.mark.parametrize("value", [0, 3, 99])
 def test_only_an_allow_is_an_allow(pdp: Run, value: int) -> None:
     """A decision that is unset, or that this version does not know, is a denial."""
     response = decision_service_pb2.AuthorizeResponse.FromString(bytes([0x08, value]))
-    with faked(response) as address:
+    with faked("DecisionService", Authorize=response) as address:
         assert pdp("authorize", "--address", address, *BOT, *SEARCH).status == 1
         assert pdp("authorize", "--address", address, *BOT, *SEARCH, "--json").status == 1
 
@@ -305,7 +273,7 @@ def test_a_newer_service_is_understood(pdp: Run) -> None:
     """Values that this version does not know are shown as numbers."""
     denial = decision_pb2.Denial.FromString(b"\x08\x63")
     response = decision_service_pb2.AuthorizeResponse(decision=decision_pb2.DECISION_DENY, denial=denial)
-    with faked(response) as address:
+    with faked("DecisionService", Authorize=response) as address:
         outcome = pdp("authorize", "--address", address, *BOT, *SEARCH)
         assert (outcome.status, outcome.out.splitlines()[0]) == (1, "DENY 99: ")
 

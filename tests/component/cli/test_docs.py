@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -33,11 +34,22 @@ def test_pages_are_what_the_code_says() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_every_command_has_its_section() -> None:
+    """The page has a section for every command that does something, those of groups too, and a link to each."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    sections = re.findall(r"^## pdp (.+)$", page, re.MULTILINE)
+    links = re.findall(r"^\| \[`(.+)`\]\(#pdp-(.+)\) \|", page, re.MULTILINE)
+    assert {"serve", "intercept", "module inspect", "module push", "module remove", "module list"} <= set(sections)
+    assert "module" not in sections
+    assert links == [(name, name.replace(" ", "-")) for name in sections]
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "stale"),
     [
         ("pdp/config.py", "drain_seconds: _Seconds = 10.0", "drain_seconds: _Seconds = 11.0", "configuration.md"),
         ("pdp/cli/parser.py", '"--no-watch"', '"--unwatched"', "cli.md"),
+        ("pdp/cli/parser_module.py", '"--memory-mib"', '"--mebibytes"', "cli.md"),
     ],
 )
 def test_a_difference_is_found(copy: Path, path: str, old: str, new: str, stale: str) -> None:

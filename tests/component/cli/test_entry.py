@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 import types
@@ -14,23 +13,32 @@ from typing import Any
 import pytest
 
 import pdp as package
+from tests.component.cli.conftest import PDP, on_terminal
 
 Run = Callable[..., Any]
 
-PDP = str(Path(sys.executable).with_name("pdp"))
 
-
-def test_help_loads_nothing_heavy() -> None:
-    """`pdp --help` answers without gRPC, protobuf, pydantic, Cedar and the log's library."""
+@pytest.mark.parametrize("words", [[], ["authorize"], ["module"], ["module", "push"]])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    """`--help` answers without gRPC, protobuf, pydantic, Cedar, WebAssembly and the log's library."""
     code = (
-        "import sys; from pdp.cli import main; status = main(['--help'])\n"
+        f"import sys; from pdp.cli import main; status = main([*{words}, '--help'])\n"
         "heavy = {'grpc', 'google.protobuf', 'pydantic', 'cedarpy', 'structlog', 'wasmtime', 'watchfiles'}\n"
         "sys.exit(status or ' '.join(sorted(heavy & sys.modules.keys())) or None)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
-    for command in ("serve", "check", "init", "authorize", "schema", "status", "config"):
-        assert f"\n    {command}" in result.stdout
+    assert f"usage: {' '.join(['pdp', *words])} " in result.stdout
+
+
+def test_help_names_every_command(pdp: Run) -> None:
+    """The help lists the commands, and that of a group those of the group."""
+    out = pdp("--help").out
+    for command in ("serve", "check", "init", "authorize", "intercept", "schema", "module", "status", "config"):
+        assert f"\n    {command}" in out
+    out = pdp("module", "--help").out
+    for command in ("inspect", "push", "remove", "list"):
+        assert f"\n    {command}" in out
 
 
 def test_version(pdp: Run) -> None:
@@ -38,17 +46,20 @@ def test_version(pdp: Run) -> None:
     assert pdp("--version").out == f"pdp {package.__version__}\n"
 
 
-def test_no_command_is_wrong_usage(pdp: Run) -> None:
-    """Without a command the help goes to standard error and the status is 2."""
-    outcome = pdp()
+@pytest.mark.parametrize("group", [(), ("module",)])
+def test_no_command_is_wrong_usage(pdp: Run, group: tuple[str, ...]) -> None:
+    """Without a command the help goes to standard error and the status is 2, and so it is for a group of commands."""
+    outcome = pdp(*group)
     assert (outcome.status, outcome.out) == (2, "")
-    assert "usage: pdp" in outcome.err
+    assert outcome.err == pdp(*group, "--help").out
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["nonsense"], "`nonsense`"),
+        (["module", "nonsense"], "`nonsense`"),
+        (["module", "list", "--nonsense"], "`--nonsense`"),
         (["check"], "BUNDLE"),
         (["check", "--nonsense", "x"], "`--nonsense`"),
         (["check", "a", "b\x1b[2J"], r"`b\x1b[2J`"),
@@ -105,17 +116,6 @@ def test_a_bug_is_neither_yes_nor_no(pdp: Run, monkeypatch: pytest.MonkeyPatch) 
     assert outcome.status == 2
     assert r"RuntimeError: made up \x1b[2J" in outcome.err
     assert "\x1b" not in outcome.err
-
-
-def on_terminal(*command: str, **environment: str) -> bytes:
-    """What a command writes when its standard output is a terminal."""
-    ours, theirs = pty.openpty()
-    try:
-        subprocess.run(command, stdout=theirs, env={**os.environ, "TERM": "xterm", **environment}, check=False)
-        return os.read(ours, 65_536)
-    finally:
-        os.close(ours)
-        os.close(theirs)
 
 
 def test_color_is_for_terminals(bundle: Path, pdp: Run) -> None:

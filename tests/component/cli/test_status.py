@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,18 @@ from typing import Any
 
 import pytest
 
+from pdp._gen.pdp.v1 import admin_service_pb2, interceptor_pb2
+from pdp.sandbox.counters import UNHEALTHY_AFTER
+from tests.component.cli.conftest import PDP, on_terminal
+from tests.component.cli.fakes import faked
+from tests.modules import answering, deny, looping, transform
+
 Run = Callable[..., Any]
 
-pytestmark = pytest.mark.process
+ASK = ("intercept", "--subject", 'Agent::"bot"', "--tool", "srv/read")
 
 
+@pytest.mark.process
 def test_a_service_that_serves(pdp: Run, serve: Run, bundle: Path) -> None:
     """A serving service ends with 0 and tells bundle, revision, source and contents; in JSON too."""
     service = serve("--bundle", bundle)
@@ -31,6 +39,7 @@ def test_a_service_that_serves(pdp: Run, serve: Run, bundle: Path) -> None:
     assert document["degraded_reasons"] == []
 
 
+@pytest.mark.process
 def test_a_degraded_service(pdp: Run, serve: Run, bundle: Path) -> None:
     """A service whose newest bundle does not load ends with 1 and tells the reason and every problem, escaped."""
     service = serve("--bundle", bundle, "--no-watch")
@@ -45,6 +54,7 @@ def test_a_degraded_service(pdp: Run, serve: Run, bundle: Path) -> None:
     assert pdp("status", "--address", service.address, "--json").document["state"] == "SERVICE_STATE_DEGRADED"
 
 
+@pytest.mark.process
 def test_no_administration_there(pdp: Run, serve: Run, bundle: Path) -> None:
     """Where AdminService is not served the status is 2; where it has an address of its own, that one answers."""
     service = serve("--bundle", bundle, "--admin-listen", "127.0.0.1:0")
@@ -59,3 +69,65 @@ def test_nobody_there(pdp: Run, tmp_path: Path) -> None:
     outcome = pdp("status", "--address", f"unix:{tmp_path}/nothing")
     assert (outcome.status, outcome.out) == (2, "")
     assert f"no service can be reached at `unix:{tmp_path}/nothing`" in outcome.err
+
+
+def test_what_interceptors_did(pdp: Run, guarded: Run, running: Run) -> None:
+    """Every interceptor is shown with its calls by what came of them, how long they took, and how they failed."""
+    bundle = guarded(
+        denies=(answering(deny()), {"mode": "shadow"}),
+        fails=(looping(), {"fuel": 100_000, "on_error": "allow"}),
+        idle=(answering(None, deny()), {"phases": ["response"]}),
+        new=(answering(transform(arguments={})), {"may_transform": True}),
+    )
+    address = running(bundle).address
+    assert pdp(*ASK, "--address", address).status == 0
+    assert pdp(*ASK, "--address", address, "--session-id", "s" * 200).status == 0
+    outcome = pdp("status", "--address", address)
+    assert (outcome.status, outcome.err) == (0, "")
+    text = re.sub(r"mean \d+(\.\d)? (us|ms)", "mean TIME", outcome.out)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", "MOMENT", text)
+    assert [line for line in text.splitlines() if line.startswith("  interceptor ")] == [
+        "  interceptor `denies` (shadow): 2 calls, 2 denied, mean TIME",
+        "  interceptor `fails`: 2 calls, 1 passed, 1 failed (fuel), mean TIME, last failure MOMENT",
+        "  interceptor `idle`: 0 calls",
+        "  interceptor `new`: 2 calls, 2 transformed, mean TIME",
+    ]
+    statuses = pdp("status", "--address", address, "--json").document["interceptors"]
+    assert [(status["name"], status["calls"], status["denied"]) for status in statuses][:2] == [
+        ("denies", "2", "2"),
+        ("fails", "2", "0"),
+    ]
+
+
+def test_an_unhealthy_interceptor(pdp: Run, guarded: Run, running: Run) -> None:
+    """One that keeps failing is called unhealthy, in red on a terminal, and the exit status stays as it was."""
+    bundle = guarded(fails=(looping(), {"fuel": 100_000, "on_error": "allow"}))
+    address = running(bundle).address
+    for _ in range(UNHEALTHY_AFTER):
+        assert pdp(*ASK, "--address", address, "--session-id", "s" * 200).status == 0
+    outcome = pdp("status", "--address", address)
+    assert outcome.status == 0
+    assert f"  interceptor `fails`: unhealthy, 5 calls, 5 failed (fuel {UNHEALTHY_AFTER}), mean " in outcome.out
+    assert pdp("status", "--address", address, "--json").document["interceptors"][0]["healthy"] is False
+    shown = on_terminal(PDP, "status", "--address", address).decode()
+    assert "  interceptor `fails`: \x1b[31munhealthy, 5 calls" in shown
+    assert "unhealthy, 5 calls" in pdp("module", "list", "--address", address).out
+
+
+def test_what_a_service_says_does_not_reach_the_terminal(pdp: Run) -> None:
+    """Control characters in names come out as escapes, and classes of failure that are new as numbers."""
+    failures = admin_service_pb2.InterceptorFailures.FromString(b"\x08\x63\x10\x02")
+    status = admin_service_pb2.GetStatusResponse(
+        state=admin_service_pb2.SERVICE_STATE_SERVING,
+        interceptors=[
+            admin_service_pb2.InterceptorStatus(name="\x1b[2J\u202e", calls=2, failures=[failures]),
+            admin_service_pb2.InterceptorStatus(mode=interceptor_pb2.INTERCEPTOR_MODE_SHADOW, healthy=True),
+        ],
+    )
+    with faked("AdminService", GetStatus=status) as address:
+        outcome = pdp("status", "--address", address)
+    assert all(line.isprintable() for line in outcome.out.splitlines())
+    assert outcome.out.splitlines()[-2:] == [
+        r"  interceptor `\x1b[2J\u202e`: unhealthy, 2 calls, 2 failed (99 2), mean 0 us",
+        "  interceptor `` (shadow): 0 calls",
+    ]
