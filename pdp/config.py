@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pdp.errors import ConfigError
+from pdp.identity.config import IdentityConfig
 
 #: Environment variables of this program that are not configuration keys.
 _OTHER_VARIABLES = frozenset({"PDP_CONFIG", "PDP_STATE_DIR", "PDP_ADDRESS"})
@@ -191,6 +192,7 @@ class Config(_Section):
     bundle: BundleConfig = Field(default_factory=BundleConfig)
     authorize: AuthorizeConfig = Field(default_factory=AuthorizeConfig)
     interceptors: InterceptorsConfig = Field(default_factory=InterceptorsConfig)
+    identity: IdentityConfig = Field(default_factory=IdentityConfig)
     decision_log: DecisionLogConfig = Field(default_factory=DecisionLogConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
@@ -308,7 +310,7 @@ _SHOWN = frozenset({"bool_parsing", "float_parsing", "int_parsing", "literal_err
 
 def _problems(detail: ErrorDetails) -> list[str]:
     """What pydantic found at one place, in this project's manner; a validator of ours may have found several things."""
-    path = ".".join(str(part) for part in detail["loc"])
+    path = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     if detail["type"] == "extra_forbidden":
         return [f"`{path}` is not a configuration key"]
     text = detail["msg"].removeprefix("Value error, ")

@@ -108,7 +108,7 @@ class Chain:
         for interceptor in matching:
             if time.monotonic_ns() >= deadline_ns:
                 raise DeadlineExceededError("the deadline passed before all interceptors were asked")
-            request = _request(prefix, phase, payload, current, envelope.context, interceptor.terms.config)
+            request = _request(prefix, phase, payload, current, envelope.context, interceptor.terms)
             outcome, reply = self._ask(interceptor, phase, envelope, request, deadline_ns)
             outcomes.append(outcome)
             if outcome.error_class is ErrorClass.DEADLINE and time.monotonic_ns() >= deadline_ns:
@@ -218,10 +218,12 @@ def intercept(chain: Chain, query: ChainQuery, deadline_ns: int) -> Interception
     return chain.run(query.phase, query.envelope, payload, deadline_ns)
 
 
-def _request(prefix: bytes, phase: Phase, payload: Payload, current: bytes, context: bytes, config: bytes) -> bytes:
+def _request(prefix: bytes, phase: Phase, payload: Payload, current: bytes, context: bytes, terms: Terms) -> bytes:
     if phase == "request":
-        return request_text(prefix, current, context, config, None, False)
-    return request_text(prefix, payload.arguments, context, config, current, payload.result_is_error)
+        arguments, result, is_error = current, None, False
+    else:
+        arguments, result, is_error = payload.arguments, current, payload.result_is_error
+    return request_text(prefix, arguments, context, terms.config, result, is_error, terms.may_transform)
 
 
 def _denial(reply: Reply | None) -> Denial:

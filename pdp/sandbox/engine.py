@@ -7,12 +7,12 @@ fresh instance, wants every module to fit one slot, and components are made of m
 from __future__ import annotations
 
 import hashlib
+import mmap
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import wasmtime
 from wasmtime import Config, Engine
 from wasmtime import _ffi as ffi
 
@@ -58,6 +58,9 @@ _KEEP_TABLE_BYTES = 64 * 1024
 #: Linear memories that stay warm for the module that used them last.
 _WARM_SLOTS = 64
 _MAX_INSTANCE_BYTES = 1024 * 1024
+_TABLE_ELEMENT_BYTES = 16
+#: Address space that has to be left beside the pool: for modules, threads and everything else.
+_ROOM_FOR_MORE_BYTES = 1024 * 1024 * 1024
 
 
 class _ImmortalEngine(Engine):
@@ -101,22 +104,18 @@ def compiling_engine(settings: EngineSettings) -> Engine:
 
 def running_engine(settings: EngineSettings, options: SandboxOptions) -> Engine:
     """An engine that runs code compiled with the same settings. It lives as long as the process."""
-    if settings.kind == "core":
-        config = _config(settings)
+    config = _config(settings)
+    # Without the pool a call takes a little longer.
+    if settings.kind == "core" and _has_room_for_pool(options):
         _use_pooling_allocator(config, options)
-        try:
-            return _ImmortalEngine(config)
-        except wasmtime.WasmtimeError:
-            # There is no address space for the pool, as under `ulimit -v`. Without it a call takes a little longer.
-            pass
-    return _ImmortalEngine(_config(settings))
+    return _ImmortalEngine(config)
 
 
 def _config(settings: EngineSettings) -> Config:
     config = Config()
     for name, value in {**_FEATURES, **_KIND_FEATURES[settings.kind]}.items():
         # A name that is no setter would become an attribute without a meaning.
-        if not isinstance(getattr(Config, name), property):
+        if not isinstance(getattr(Config, name, None), property):
             raise TypeError(f"wasmtime has no setting `{name}`")
         setattr(config, name, value)
     for name, enabled in _NATIVE_FEATURES[settings.kind].items():
@@ -129,6 +128,17 @@ def _config(settings: EngineSettings) -> Config:
     return config
 
 
+def _has_room_for_pool(options: SandboxOptions) -> bool:
+    """Whether there is so much address space, as there may not be under `ulimit -v`: wasmtime would abort."""
+    each = options.max_memory_bytes + _GUARD_BYTES + options.max_table_elements * _TABLE_ELEMENT_BYTES
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    try:
+        mmap.mmap(-1, options.max_instances * each + _ROOM_FOR_MORE_BYTES, flags=flags, prot=0).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def _use_pooling_allocator(config: Config, options: SandboxOptions) -> None:
     """The package has no public setter for it."""
     pooling = ffi.wasmtime_pooling_allocation_config_new()
@@ -136,6 +146,8 @@ def _use_pooling_allocator(config: Config, options: SandboxOptions) -> None:
         "total_core_instances": options.max_instances,
         "total_memories": options.max_instances,
         "total_tables": options.max_instances,
+        # Stacks are for calls that can be suspended; none is.
+        "total_stacks": 1,
         "max_memories_per_module": 1,
         "max_tables_per_module": 1,
         "table_elements": options.max_table_elements,

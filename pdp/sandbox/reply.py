@@ -68,13 +68,23 @@ def request_prefix(phase: Phase, envelope: Envelope) -> bytes:
 
 
 def request_text(
-    prefix: bytes, arguments: bytes, context: bytes, config: bytes, result: bytes | None, result_is_error: bool
+    prefix: bytes,
+    arguments: bytes,
+    context: bytes,
+    config: bytes,
+    result: bytes | None,
+    result_is_error: bool,
+    may_transform: bool,
 ) -> bytes:
     """A whole request. All bytes are JSON texts that were checked; they go in as they are."""
     told = b""
     if result is not None:
-        told = b',"result":' + result + b',"result_is_error":' + (b"true" if result_is_error else b"false")
-    return prefix + arguments + b"}" + told + b',"context":' + context + b',"config":' + config + b"}"
+        told = b',"result":' + result + b',"result_is_error":' + _FLAGS[result_is_error]
+    binding = b',"config":' + config + b',"may_transform":' + _FLAGS[may_transform]
+    return prefix + arguments + b"}" + told + b',"context":' + context + binding + b"}"
+
+
+_FLAGS = (b"false", b"true")
 
 
 def read_reply(data: bytes, phase: Phase, may_transform: bool, declared: Mapping[str, FactType]) -> Reply:
@@ -188,10 +198,14 @@ def _facts(found: Any, declared: Mapping[str, FactType]) -> tuple[dict[str, Any]
     stated = {name: found[name] for name in declared if name in found}
     if not stated:
         return None, None
+    return {name: _fact(name, value, declared[name]) for name, value in stated.items()}, stated
+
+
+def _fact(name: str, value: Any, fact_type: FactType) -> Any:
     try:
-        return {name: declared[name].convert(value) for name, value in stated.items()}, stated
+        return fact_type.convert(value)
     except InvalidArgumentsError as error:
-        raise _bad(f"an annotation is not of its declared type: {error.message}") from None
+        raise _bad(f"the annotation `{name}` is not of its declared type: {error.message}") from None
 
 
 def _text(reply: Mapping[str, Any], name: str, max_bytes: int) -> str:

@@ -222,7 +222,8 @@ class Sandbox:
         log: Callable[[int, str], None],
     ) -> None:
         result = _TRIAL_RESULT if phase == "response" else None
-        request = request_text(request_prefix(phase, _TRIAL), b"{}", _TRIAL.context, terms.config, result, False)
+        prefix = request_prefix(phase, _TRIAL)
+        request = request_text(prefix, b"{}", _TRIAL.context, terms.config, result, False, terms.may_transform)
         try:
             answer = runner.run(phase, request, self.call(_after(terms.limits.timeout_ms), log))
             read_reply(answer, phase, terms.may_transform, declared)

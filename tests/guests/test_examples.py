@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def all_cases() -> list[Case]:
     ]
 
 
-@cache
+@pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
     """One sandbox for all; compiled code is kept beside the modules."""
     return Sandbox(SandboxOptions(), ArtifactDirectory(BUILT / "compiled"))
@@ -78,7 +79,7 @@ def binding(source: Path) -> dict[str, Any]:
     return dict(table)
 
 
-def loaded(source: Path, config: dict[str, Any] | None) -> Interceptor:
+def loaded(sandbox: Sandbox, source: Path, config: dict[str, Any] | None) -> Interceptor:
     """An example under its own binding, with another configuration if there is one."""
     fields = {**binding(source), "tools": ["*/*"]}
     if config is not None:
@@ -87,33 +88,52 @@ def loaded(source: Path, config: dict[str, Any] | None) -> Interceptor:
     return bind(
         InterceptorBinding.model_validate(fields),
         file,
-        sandbox(),
-        lambda file, terms, declared, log: sandbox().load(file.content, terms, declared, log),
+        sandbox,
+        lambda file, terms, declared, log: sandbox.load(file.content, terms, declared, log),
         lambda level, text: None,
     )
 
 
-def run(interceptor: Interceptor, fields: dict[str, Any]) -> Interception:
+def plain(value: Any) -> bytes:
+    """JSON as most people write it."""
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def escaped(value: Any) -> bytes:
+    """The same JSON with every character of every text as an escape, names too: it means the same."""
+    return _TEXT.sub(_as_escapes, json.dumps(value)).encode()
+
+
+_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+def _as_escapes(match: re.Match[str]) -> str:
+    units = json.loads(match.group()).encode("utf-16-be", "surrogatepass")
+    return '"' + "".join(f"\\u{units[at]:02x}{units[at + 1]:02X}" for at in range(0, len(units), 2)) + '"'
+
+
+def run(interceptor: Interceptor, fields: dict[str, Any], written: Callable[[Any], bytes]) -> Interception:
     """A case through a chain of this interceptor alone."""
     envelope = Envelope(EntityUid("Agent", "a"), fields.get("server", "srv"), fields.get("tool", "tool"))
-    arguments = json.dumps(fields.get("arguments", {}), ensure_ascii=False).encode()
-    result = json.dumps(fields["result"], ensure_ascii=False).encode() if fields["phase"] == "response" else None
+    arguments = written(fields.get("arguments", {}))
+    result = written(fields["result"]) if fields["phase"] == "response" else None
     payload = Payload(arguments, result, fields.get("result_is_error", False))
     return Chain([interceptor], {}).run(fields["phase"], envelope, payload, time.monotonic_ns() + 10**10)
 
 
+@pytest.mark.parametrize("written", [plain, escaped], ids=["plain", "escaped"])
 @pytest.mark.parametrize("case", all_cases(), ids=str)
-def test_a_case(case: Case) -> None:
-    """What the module answers is what its case says, within the limits of the binding that it comes with."""
+def test_a_case(sandbox: Sandbox, case: Case, written: Callable[[Any], bytes]) -> None:
+    """What the module answers is what its case says, however the JSON is written, within its binding's limits."""
     expected = dict(case.fields["expect"])
     try:
-        interceptor = loaded(case.source, case.fields.get("config"))
+        interceptor = loaded(sandbox, case.source, case.fields.get("config"))
     except ModuleRefusedError:
         # A configuration that the module refuses is refused when it is loaded.
         if expected != {"error": True}:
             raise
         return
-    answer = run(interceptor, case.fields)
+    answer = run(interceptor, case.fields, written)
     (outcome,) = answer.outcomes
     if expected == {"error": True}:
         assert outcome.verdict == "failed", outcome

@@ -175,6 +175,7 @@ def test_a_request_tells_who_and_what() -> None:
             },
             "context": {"k": 1},
             "config": {"x": 1},
+            "may_transform": True,
         }
     ]
 

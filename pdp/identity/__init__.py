@@ -1,0 +1,1 @@
+"""Who asks: subjects from signed tokens."""
