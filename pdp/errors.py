@@ -95,10 +95,6 @@ class BundleError(PdpError):
         self.problems = tuple(problems)
 
 
-class NotImplementedYetError(PdpError):
-    """The API has this call, this version does not answer it."""
-
-
 class NotFoundError(PdpError):
     """What is to be changed is not there."""
 

@@ -38,6 +38,8 @@ _IDLE_CHECK_SECONDS = 0.05
 #: their own.
 _REFLECTION_THREADS = 2
 _STREAM_THREADS = 2
+#: Callers that watch at the same time; others wait for one of these to go.
+_WATCH_THREADS = 16
 _PROBE_SECONDS = 1.0
 
 
@@ -75,6 +77,7 @@ class Server:
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._pool = CallPool(server.threads)
         self._stream_pool = ThreadPoolExecutor(_STREAM_THREADS, thread_name_prefix="stream")
+        self._watch_pool = ThreadPoolExecutor(_WATCH_THREADS, thread_name_prefix="watch")
         self._reflection_pool = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
         self._grpc = grpc.server(
             self._pool,
@@ -82,7 +85,7 @@ class Server:
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
         )
         for service in services:
-            handlers = _handlers(service, self._stream_pool)
+            handlers = _handlers(service, self._stream_pool, self._watch_pool)
             self._grpc.add_registered_method_handlers(service.descriptor.full_name, handlers)
             generic = grpc.method_handlers_generic_handler(service.descriptor.full_name, handlers)
             self._grpc.add_generic_rpc_handlers((generic,))
@@ -111,7 +114,7 @@ class Server:
         while not stopped.wait(_IDLE_CHECK_SECONDS) and idle_checks < _IDLE_CHECKS:
             idle_checks = idle_checks + 1 if self._pool.idle else 0
         self._grpc.stop(None).wait()
-        for pool in (self._pool, self._stream_pool, self._reflection_pool):
+        for pool in (self._pool, self._stream_pool, self._watch_pool, self._reflection_pool):
             pool.shutdown(wait=True, cancel_futures=True)
         for address in self.addresses:
             if address.startswith("unix:"):
@@ -182,18 +185,21 @@ def _remove_stale_socket(path: Path) -> None:
     raise ConfigError([f"cannot listen on `unix:{path}`: another process listens there"])
 
 
-def _handlers(service: Service, streams: ThreadPoolExecutor) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    return {method.name: _handler(method, service, streams) for method in service.descriptor.methods}
+def _handlers(
+    service: Service, streams: ThreadPoolExecutor, watches: ThreadPoolExecutor
+) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    return {method.name: _handler(method, service, streams, watches) for method in service.descriptor.methods}
 
 
 def _handler(
-    method: MethodDescriptor, service: Service, streams: ThreadPoolExecutor
+    method: MethodDescriptor, service: Service, streams: ThreadPoolExecutor, watches: ThreadPoolExecutor
 ) -> grpc.RpcMethodHandler[Any, Any]:
     name = f"{service.descriptor.name}.{method.name}"
     answer: Callable[..., Any] = getattr(service.servicer, method.name)
     read = _reader(GetMessageClass(method.input_type))
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(guard_stream(name, _refusing(answer)), read, _written)
+        watching = _Apart(guard_stream(name, _refusing(answer)), watches)
+        return grpc.unary_stream_rpc_method_handler(watching, read, _written)
     if method.client_streaming:
         guarded = _Apart(guard_unary(name, _refusing_each(answer)), streams)
         return grpc.stream_unary_rpc_method_handler(guarded, read, _written)

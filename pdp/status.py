@@ -23,7 +23,6 @@ _CODES: tuple[tuple[type[errors.PdpError], int, str], ...] = (
     (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),
     (errors.FailedPreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
     (errors.OverLimitError, code_pb2.RESOURCE_EXHAUSTED, "OVER_LIMIT"),
-    (errors.NotImplementedYetError, code_pb2.UNIMPLEMENTED, "UNIMPLEMENTED"),
 )
 
 _log = structlog.get_logger("pdp.rpc")

@@ -68,6 +68,7 @@ class SnapshotStore:
         self._status = StoreStatus()
         self._copied = ""
         self._told: tuple[object, ...] = ()
+        self._news = threading.Condition()
 
     def current(self) -> Snapshot:
         """The snapshot in force. Raises UnavailableError before the first one is loaded."""
@@ -79,6 +80,12 @@ class SnapshotStore:
     @property
     def status(self) -> StoreStatus:
         """The state of the store at this moment."""
+        return self._status
+
+    def wait_for_news(self, seen: StoreStatus, seconds: float) -> StoreStatus:
+        """The state of the store, as soon as it is not the one that was `seen`, or after this time."""
+        with self._news:
+            self._news.wait_for(lambda: self._status is not seen, seconds)
         return self._status
 
     @property
@@ -142,6 +149,8 @@ class SnapshotStore:
 
     def _tell(self, result: ReloadResult) -> None:
         """Report what is new: looking again every few seconds must not repeat the same complaint."""
+        with self._news:
+            self._news.notify_all()
         news = (result.revision, result.problems, self._status.degraded)
         if news != self._told:
             self._told = news

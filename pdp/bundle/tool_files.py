@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pdp.bundle.manifest import PATH as MANIFEST
 from pdp.bundle.manifest import Manifest
 from pdp.bundle.source import SourceFile
 from pdp.cedar.json_places import locate_all
 from pdp.cedar.strict_json import JsonError, JsonLimits, locate, parse_value
-from pdp.cedar.tool_schema import GROUPS, Tool, parse_manifest
+from pdp.cedar.tool_schema import GROUPS, NO_LIST, Tool, listed_definitions, parse_manifest
 from pdp.errors import Problem
 
 _LIMITS = JsonLimits(max_bytes=64 * 1024 * 1024, max_depth=200, max_nodes=5_000_000)
@@ -37,6 +38,14 @@ def parse_tools(file: SourceFile) -> ParsedTools:
     places = locate_all(text, [pointer for pointer, _ in offences]) if offences else {}
     problems = tuple(Problem(file.path, *places[pointer], message) for pointer, message in offences)
     return ParsedTools(tuple(tools), problems)
+
+
+def read_definitions(content: bytes) -> list[Any]:
+    """The definitions in a tool manifest as they stand there, whatever is wrong with them. Raises JsonError."""
+    definitions = listed_definitions(parse_value(content, _LIMITS))
+    if definitions is None:
+        raise JsonError("", NO_LIST)
+    return definitions
 
 
 def with_action_groups(tools: Sequence[Tool], manifest: Manifest) -> tuple[list[Tool], list[Problem]]:

@@ -21,10 +21,12 @@ HINT_GROUPS = ("read_only", "destructive", "idempotent", "open_world")
 #: Group names that are always there, so that policies may name them; no server can be called so.
 GROUPS = (CALL_TOOL, *HINT_GROUPS)
 
+NO_LIST = "must be an MCP `tools/list` result: an object with an array `tools`"
 #: Characters of a server's or a tool's name.
 _MAX_NAME = 256
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
-_DEFINING = ("description", "inputSchema", "annotations")
+#: What makes a tool what it is; nothing else of its definition counts.
+DEFINING = ("description", "inputSchema", "annotations")
 #: What a tool call's context always has; see `schema_text`.
 _OWN_KEYS = frozenset({"input", "undeclared", "session_id", "interceptors"})
 
@@ -55,7 +57,7 @@ def definition_digest(definition: Mapping[str, Any]) -> str:
 
     Independent of how the JSON was written. Raises JsonError where a part of it is not a JSON value.
     """
-    defining = {key: definition[key] for key in _DEFINING if definition.get(key) is not None}
+    defining = {key: definition[key] for key in DEFINING if definition.get(key) is not None}
     return hashlib.sha256(canonical_text(defining).encode()).hexdigest()
 
 
@@ -72,12 +74,10 @@ def parse_manifest(
     """
     if (message := _name_problem(server)) or (message := _server_problem(server)):
         return [], [("", f"the server's name {message}")]
-    prefix, result = "", document
-    if isinstance(document, dict) and "tools" not in document and isinstance(document.get("result"), dict):
-        prefix, result = "/result", document["result"]
-    listed = result.get("tools") if isinstance(result, dict) else None
+    prefix, result = _result(document)
+    listed = result.get("tools")
     if not isinstance(listed, list):
-        return [], [(prefix, "must be an MCP `tools/list` result: an object with an array `tools`")]
+        return [], [(prefix, NO_LIST)]
     problems: list[tuple[str, str]] = []
     if result.get("nextCursor"):
         problems.append((f"{prefix}/nextCursor", "the list goes on: join all pages into one `tools` array"))
@@ -94,6 +94,21 @@ def parse_manifest(
         except (JsonError, UnicodeEncodeError):
             problems.append((pointer, "holds a value that JSON does not know"))
     return list(tools.values()), problems
+
+
+def listed_definitions(document: Any) -> list[Any] | None:
+    """The definitions in what `parse_manifest` takes, whatever is wrong with them; None if it has no list of tools."""
+    listed = _result(document)[1].get("tools")
+    return listed if isinstance(listed, list) else None
+
+
+def _result(document: Any) -> tuple[str, dict[str, Any]]:
+    """The object that should have the tools, with a JSON Pointer to it; an empty one where there is none."""
+    if not isinstance(document, dict):
+        return "", {}
+    if "tools" not in document and isinstance(document.get("result"), dict):
+        return "/result", document["result"]
+    return "", document
 
 
 def _server_problem(server: str) -> str:

@@ -7,10 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from pdp.app import authorize_options, make_sandbox, source_limits
-from pdp.bundle.archive import open_source
+from pdp.bundle.archive import BundleReader, open_source
 from pdp.bundle.interceptor_modules import GuestLog
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
+from pdp.bundle.source import Source
 from pdp.cli.failure import CommandError
 from pdp.config import Config, load_config
 
@@ -31,9 +32,18 @@ def load_bundle(named: str, config: Config, guest_log: GuestLog = lambda name, l
 
     Raises CommandError if nothing is there, BundleError if it does not load.
     """
+    return load_source(open_bundle(named, config).read(), config, guest_log)
+
+
+def open_bundle(named: str, config: Config) -> BundleReader:
+    """The reader of the bundle at the path `named`. Raises CommandError if nothing is there."""
     path = Path(named)
     if not named or not os.path.lexists(path):
         raise CommandError(f"there is no bundle at `{named}`")
-    source = open_source(path, source_limits(config.bundle)).read()
+    return open_source(path, source_limits(config.bundle))
+
+
+def load_source(source: Source, config: Config, guest_log: GuestLog = lambda name, level, text: None) -> Snapshot:
+    """What these files are as a bundle. Raises BundleError if they do not load."""
     sandbox = make_sandbox(config.interceptors, os.environ)
     return Loader(authorize_options(config.authorize), sandbox, guest_log).load(source)

@@ -1,25 +1,28 @@
-"""What all questions for a decision have in common: who asks, what is asked, and how the answer reads."""
+"""What all questions have in common: who asks, what is asked, and who answers."""
 
 from __future__ import annotations
 
 import sys
+import time
 from argparse import Namespace
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from pdp._gen.pdp.v1 import decision_pb2
-from pdp._gen.pdp.v1.decision_service_pb2 import AuthorizeResponse, InterceptResponse
-from pdp.bundle.interceptor_modules import GuestLog
-from pdp.bundle.layout import printable
+from pdp._gen.pdp.v1.decision_service_pb2_grpc import DecisionServiceStub
 from pdp.bundle.snapshot import Snapshot
 from pdp.cedar.model import EntityUid
 from pdp.cli.bundles import load_bundle, read_config
 from pdp.cli.failure import CommandError
-from pdp.cli.remote import enum_name, refusal
-from pdp.cli.terminal import painted, problem_line, tell
-from pdp.errors import BundleError, PdpError
+from pdp.cli.remote import ask, connected, refusal
+from pdp.cli.terminal import problem_line, tell, tell_guest
+from pdp.errors import BundleError, DeadlineExceededError, InvalidRequestError, PdpError
 from pdp.status import status_of
 
-Answer: TypeAlias = AuthorizeResponse | InterceptResponse
+_Answer = TypeVar("_Answer", bound=Message)
 
 
 def subject_of(arguments: Namespace) -> decision_pb2.Subject:
@@ -40,36 +43,56 @@ def tool_call(arguments: Namespace, arguments_json: bytes) -> decision_pb2.ToolC
     )
 
 
-def asked_bundle(arguments: Namespace, guest_log: GuestLog = lambda name, level, text: None) -> Snapshot:
-    """The bundle that is to answer in place of a service. Raises CommandError: one that does not load says nothing."""
+def answered(
+    request: Message,
+    arguments: Namespace,
+    rpc: Callable[[DecisionServiceStub], Callable[..., _Answer]],
+    by_bundle: Callable[[Snapshot], _Answer],
+) -> _Answer:
+    """The answer to `request`: of the bundle that the command line names, or else of a service to its `rpc`.
+
+    Raises CommandError where there is none.
+    """
+    if arguments.bundle is not None:
+        with _answering_bundle(arguments) as snapshot:
+            return by_bundle(snapshot)
+    with connected(arguments) as channel:
+        return ask(rpc(DecisionServiceStub(channel)), request, arguments)
+
+
+def deadline_ns(arguments: Namespace) -> int:
+    """Until when the answer of a bundle is waited for, as a time of `time.monotonic_ns`."""
+    return time.monotonic_ns() + int(arguments.timeout * 1e9)
+
+
+@contextmanager
+def _answering_bundle(arguments: Namespace) -> Iterator[Snapshot]:
+    """The bundle that is to answer in place of a service. What its modules log meanwhile is told afterwards.
+
+    Raises CommandError: a bundle that does not load says nothing, and neither does one that is asked a malformed
+    question.
+    """
+    logged: list[tuple[str, int, str]] = []
     try:
-        return load_bundle(arguments.bundle, read_config(arguments), guest_log)
+        snapshot = load_bundle(
+            arguments.bundle, read_config(arguments), lambda name, level, text: logged.append((name, level, text))
+        )
     except BundleError as error:
         for problem in error.problems:
             tell(problem_line(problem, sys.stderr))
         raise CommandError(f"`{arguments.bundle}` does not load, so there is no decision") from error
+    logged.clear()  # by trial calls, while it was loaded
+    try:
+        yield snapshot
+    except (InvalidRequestError, DeadlineExceededError) as error:
+        raise _bundle_refusal(error, arguments) from error
+    finally:
+        for entry in logged:
+            tell_guest(*entry)
 
 
-def bundle_refusal(error: PdpError, arguments: Namespace) -> CommandError:
+def _bundle_refusal(error: PdpError, arguments: Namespace) -> CommandError:
     """The failure that a service with this bundle would report for what is wrong with a question."""
     status = status_of(error)
     assert status is not None, "what is wrong with a question has a status"
     return refusal(status, f"the bundle `{arguments.bundle}`")
-
-
-def is_allow(response: Answer) -> bool:
-    """Whether the answer is an allow; whatever else it is, an unknown value too, is a deny."""
-    return response.decision == decision_pb2.DECISION_ALLOW
-
-
-def decision_line(response: Answer) -> str:
-    """The decision, and why it is a denial."""
-    if is_allow(response):
-        return painted("ALLOW", "green")
-    code = enum_name(decision_pb2.DenialCode, response.denial.code, "DENIAL_CODE_")
-    return f"{painted('DENY', 'red')} {code}: {printable(response.denial.message)}"
-
-
-def origin_line(response: Answer) -> str:
-    """Where to find the decision again, and what gave it."""
-    return painted(f"  decision {printable(response.decision_id)}, revision {printable(response.revision)}", "dim")

@@ -33,12 +33,15 @@ def read_document(given: str | None) -> bytes:
         return b""
     if given == "-":
         return sys.stdin.buffer.read()
-    if not given.startswith("@"):
-        return given.encode()
+    return read_file(given[1:]) if given.startswith("@") else given.encode()
+
+
+def read_file(name: str) -> bytes:
+    """The bytes of a file. Raises CommandError."""
     try:
-        return Path(given[1:]).read_bytes()
+        return Path(name).read_bytes()
     except (OSError, ValueError) as error:
-        raise CommandError(f"`{given[1:]}` {unreadable(given[1:], error).message}") from error
+        raise CommandError(f"`{name}` {unreadable(name, error).message}") from error
 
 
 def read_module(name: str) -> bytes:

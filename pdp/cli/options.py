@@ -103,9 +103,24 @@ def add_call(parser: Parser, when: str = "") -> None:
 
 
 def add_asking(parser: Parser) -> None:
-    """What every question has: what the caller knows, what it calls the question, and whom it asks."""
-    add_document(parser, "--context", "what the caller knows: one JSON object")
+    """What every question for a decision has: what the caller knows, what it calls the question, and whom it asks."""
+    add_context(parser)
     parser.add_argument("--request-id", metavar="ID", type=text, help="a name for this question in the decision log")
+    add_answerer(parser)
+
+
+def add_context(parser: Parser) -> None:
+    """`--context`."""
+    add_document(parser, "--context", "what the caller knows: one JSON object")
+
+
+def add_entities(parser: Parser) -> None:
+    """`--entities`."""
+    add_document(parser, "--entities", "entities for this question: one JSON array")
+
+
+def add_answerer(parser: Parser) -> None:
+    """Whom a question is for, and how its answer is to come."""
     add_address(parser.add_mutually_exclusive_group()).add_argument(
         "--bundle", metavar="PATH", help="ask this bundle, here in this process, instead of a service"
     )

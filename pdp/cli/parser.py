@@ -9,12 +9,15 @@ from pdp.cli.options import (
     Commands,
     Parser,
     add_address,
+    add_answerer,
     add_asking,
     add_call,
     add_command,
     add_commands,
     add_common,
+    add_context,
     add_document,
+    add_entities,
     add_json,
     add_subject,
     add_timeout,
@@ -46,10 +49,23 @@ _DESCRIPTIONS = {
         "show what each of them did and what is left of the payload. No policy is asked. With `--bundle`, what the "
         "modules log goes to standard error. Exit status: 0 for allow, 1 for deny, 2 if there is no answer."
     ),
+    "decide": (
+        "Ask both layers of a running service, or of a bundle without one, about a tool call: the interceptors, then the "
+        "policies on the call as they left it. Show what each of them did, and the arguments to call the tool with. With "
+        "`--bundle`, what the modules log goes to standard error. Exit status: 0 for allow, 1 for deny, 2 if there is no "
+        "answer."
+    ),
+    "tools": (
+        "List the tools of a server that a subject could ever call, and why the others are hidden. Asked of a service "
+        "with `--manifest`, the tools that are not as they were pinned are remembered, as if a gateway had listed them. "
+        "Exit status: 0 if any tool is allowed, 1 if none is, 2 if there is no answer."
+    ),
     "schema": (
         "Print the whole Cedar schema of a bundle: the one its author wrote and the part that is made from its "
-        "tools. With `--manifest`, print only what is made from these tool manifests. Exit status: 1 if the "
-        "bundle does not load or has no schema, or a manifest is wrong."
+        "tools. With `--manifest`, print only what is made from these tool manifests. With `--accept`, show how a "
+        "server's tools differ from those that a bundle pins (by description, inputSchema and annotations; nothing else "
+        "counts) and pin them anew, if the bundle loads with them. Exit status: 1 if the bundle does not load or has no "
+        "schema, or a manifest is wrong."
     ),
     "status": (
         "Ask the AdminService at an address. Exit status: 0 if it serves, 1 if it is degraded, draining or not "
@@ -76,9 +92,9 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"pdp {__version__}", help="print the version and exit")
     commands = add_commands(parser)
-    for add in (_add_serve, _add_check, _add_init, _add_authorize, _add_intercept, _add_schema, add_module):
+    for add in (_add_serve, _add_check, _add_init, _add_authorize, _add_intercept, _add_decide, _add_tools):
         add(commands)
-    for add in (_add_status, _add_config):
+    for add in (_add_schema, add_module, _add_status, _add_config):
         add(commands)
     return parser
 
@@ -129,15 +145,14 @@ def _add_authorize(commands: Commands) -> None:
     target.add_argument("--action", metavar="UID", type=uid, help="the action, where it is not a tool call")
     parser.add_argument("--resource", metavar="UID", type=uid, help="what the action is done to; with `--action`")
     add_call(parser, "; with `--tool`")
-    add_document(parser, "--entities", "entities for this question: one JSON array")
+    add_entities(parser)
     add_asking(parser)
 
 
 def _add_intercept(commands: Commands) -> None:
     parser = _command(commands, "intercept", "run a payload through the interceptors")
     add_subject(parser)
-    parser.add_argument("--tool", metavar="SERVER/TOOL", required=True, type=tool, help="the tool that is called")
-    add_call(parser)
+    _add_called(parser)
     add_document(parser, "--result", "the call's result: one JSON document; with the phase `response`")
     parser.add_argument("--result-is-error", action="store_true", help="the tool reported an error; with `--result`")
     parser.add_argument(
@@ -150,8 +165,40 @@ def _add_intercept(commands: Commands) -> None:
     add_asking(parser)
 
 
+def _add_decide(commands: Commands) -> None:
+    parser = _command(commands, "decide", "ask for a decision of interceptors and policies")
+    add_subject(parser)
+    _add_called(parser)
+    add_entities(parser)
+    add_asking(parser)
+
+
+def _add_called(parser: Parser) -> None:
+    """The tool call that is asked about, where it is always one."""
+    parser.add_argument("--tool", metavar="SERVER/TOOL", required=True, type=tool, help="the tool that is called")
+    add_call(parser)
+
+
+def _add_tools(commands: Commands) -> None:
+    parser = add_command(
+        commands, "tools", "list the tools that a subject could call", _DESCRIPTIONS["tools"], "filter_tools"
+    )
+    add_subject(parser)
+    parser.add_argument("--server", metavar="NAME", required=True, type=text, help="the server whose tools these are")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--manifest", metavar="FILE", help="what the server lists now: a `tools/list` result, compared with the pins"
+    )
+    which.add_argument(
+        "--tool", metavar="NAME", dest="tools", action="append", type=text,
+        help="a tool of the server; may be repeated; default: with `--bundle`, all that it pins",
+    )  # fmt: skip
+    add_context(parser)
+    add_answerer(parser)
+
+
 def _add_schema(commands: Commands) -> None:
-    parser = _command(commands, "schema", "print a bundle's Cedar schema")
+    parser = _command(commands, "schema", "print a bundle's Cedar schema, or pin tools anew")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("bundle", metavar="BUNDLE", nargs="?", help="a directory, or a `.tar.gz` of one")
     source.add_argument(
@@ -160,11 +207,16 @@ def _add_schema(commands: Commands) -> None:
         nargs="+",
         help="the `tools/list` result of a server; the server is called like it",
     )
+    source.add_argument(
+        "--accept", metavar="FILE", help="what a server lists now, to be pinned; the server is called like FILE"
+    )
     parser.add_argument(
         "--principal-type", metavar="TYPE", action="append", type=entity_type,
         help="who may call the tools; with `--manifest`; may be repeated; default: `Agent`",
     )  # fmt: skip
-    add_common(parser, "; only for BUNDLE")
+    parser.add_argument("--bundle", metavar="PATH", dest="target", help="where the tools are pinned; with `--accept`")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing; with `--accept`")
+    add_common(parser, "; not for `--manifest`")
 
 
 def _add_status(commands: Commands) -> None:

@@ -11,6 +11,7 @@ from pdp.bundle.tool_files import parse_tools
 from pdp.cedar.tool_schema import Tool, schema_text
 from pdp.cli.bundles import load_bundle, read_config
 from pdp.cli.failure import CommandError
+from pdp.cli.schema_accept import accept_tools
 from pdp.cli.terminal import answer, answer_json, tell_error
 from pdp.errors import BundleError, Problem
 
@@ -18,7 +19,11 @@ _PRINCIPAL_TYPES = ("Agent",)
 
 
 def run(arguments: Namespace) -> int:
-    """Print the schema. Raises BundleError for what is wrong with the bundle or the manifests."""
+    """Print the schema, or pin tools. Raises BundleError for what is wrong with the bundle or the manifests."""
+    if arguments.accept is not None:
+        return accept_tools(arguments)
+    if arguments.target is not None or arguments.dry_run:
+        raise CommandError("`--bundle` and `--dry-run` belong to `--accept`")
     if arguments.manifest:
         return _print_generated(arguments)
     if arguments.principal_type:

@@ -55,6 +55,8 @@ def _failures_text(failures: pb.InterceptorFailures) -> str:
 
 def _lines(status: pb.GetStatusResponse) -> Iterator[str]:
     yield painted(_state_name(status.state), _COLORS.get(status.state, "red"))
+    if status.shadow.nothing_enforced:
+        yield painted("NOTHING IS ENFORCED: every call is allowed, and decisions are only reported", "red")
     for reason in status.degraded_reasons:
         yield f"  {painted('because', 'yellow')} {printable(reason)}"
     for name, value in _facts(status):
@@ -62,8 +64,36 @@ def _lines(status: pb.GetStatusResponse) -> Iterator[str]:
     for interceptor in status.interceptors:
         shadow = " (shadow)" if interceptor.mode == interceptor_pb2.INTERCEPTOR_MODE_SHADOW else ""
         yield f"  interceptor `{printable(interceptor.name)}`{shadow}: {calls_text(interceptor)}"
+    yield from _shadow_lines(status.shadow)
     for problem in read_problems(status.problems):
         yield f"  {problem_line(problem, sys.stdout)}"
+
+
+def _shadow_lines(shadow: pb.ShadowStatus) -> Iterator[str]:
+    """What is evaluated and not enforced."""
+    for policy in shadow.policies:
+        flips = counted(policy.flips, "flip")
+        text = f"{counted(policy.matches, 'match')}, {painted(flips, 'yellow') if policy.flips else flips}"
+        yield f"  shadow policy `{printable(policy.policy_id)}`: {text}"
+    if shadow.HasField("candidate"):
+        yield from _candidate_lines(shadow.candidate)
+
+
+def _candidate_lines(candidate: pb.CandidateStatus) -> Iterator[str]:
+    name = candidate.bundle_name or "(without a name)"
+    what = f"`{name}`, revision {candidate.revision}, {candidate.source}" if candidate.revision else "does not load"
+    yield f"  candidate {printable(what)}"
+    for reason in candidate.degraded_reasons:
+        yield f"    {painted('because', 'yellow')} {printable(reason)}"
+    different = {
+        "newly allowed": candidate.newly_allowed,
+        "newly denied": candidate.newly_denied,
+        "otherwise different": candidate.otherwise_different,
+    }
+    numbers = (painted(f"{number} {word}", "yellow") if number else f"0 {word}" for word, number in different.items())
+    yield f"    {', '.join([f'{candidate.compared} compared', *numbers, f'{candidate.skipped} skipped'])}"
+    for policy in candidate.policies:
+        yield f"    `{printable(policy.policy_id)}`: {counted(policy.flips, 'flip')}"
 
 
 def _facts(status: pb.GetStatusResponse) -> Iterator[tuple[str, str]]:

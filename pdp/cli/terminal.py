@@ -110,7 +110,9 @@ def duration_text(nanoseconds: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 policy`, `2 policies`."""
+    """`1 policy`, `2 policies`, `2 matches`."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+    if noun.endswith("y"):
+        return f"{number} {noun[:-1]}ies"
+    return f"{number} {noun}es" if noun.endswith("ch") else f"{number} {noun}s"

@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import NoReturn
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,10 +17,13 @@ from pdp.bundle.edits import put_interceptor, remove_interceptor
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore, StoreStatus
 from pdp.candidate import Candidate
-from pdp.errors import NotFoundError, NotImplementedYetError, Problem
+from pdp.errors import NotFoundError, Problem
 from pdp.sandbox.sandbox import Sandbox
 from pdp.servicers.interceptor_admin import read_put, require_loadable, write_interceptor, write_statuses
 from pdp.servicers.shadow_status import write_shadow
+
+#: A watcher that has nothing to tell looks after this time whether its caller, and the rest of the service, are there.
+_WATCH_SECONDS = 1.0
 
 _SEVERITIES = {"error": pb.SEVERITY_ERROR, "warning": pb.SEVERITY_WARNING}
 
@@ -105,8 +107,30 @@ class AdminServicer:
     def WatchRevisions(
         self, request: pb.WatchRevisionsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchRevisionsResponse]:
-        """Not answered by this version."""
-        _not_implemented("WatchRevisions")
+        """The revision and the state now, and each time that one of them changes."""
+        sent: pb.WatchRevisionsResponse | None = None
+        status = self._store.status
+        while context.is_active():
+            message = self._revision_message(status, sent.revision if sent is not None else "")
+            if sent is None or _news(message) != _news(sent):
+                sent = message
+                yield message
+            status = self._store.wait_for_news(status, _WATCH_SECONDS)
+
+    def _revision_message(self, status: StoreStatus, previous: str) -> pb.WatchRevisionsResponse:
+        reasons = [*status.degraded, *self._degraded()]
+        revision = status.snapshot.revision if status.snapshot is not None else ""
+        return pb.WatchRevisionsResponse(
+            revision=revision,
+            previous_revision=previous,
+            state=_state(status.snapshot, reasons),
+            loaded_at=_timestamp(status.loaded_at),
+            degraded_reasons=reasons,
+        )
+
+
+def _news(message: pb.WatchRevisionsResponse) -> tuple[object, ...]:
+    return message.revision, message.state, tuple(message.degraded_reasons)
 
 
 def _state(snapshot: Snapshot | None, reasons: list[str]) -> pb.ServiceState.ValueType:
@@ -157,7 +181,3 @@ def _timestamp(moment: datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
-
-
-def _not_implemented(name: str) -> NoReturn:
-    raise NotImplementedYetError(f"{name} is not implemented by this version")

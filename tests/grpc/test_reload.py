@@ -134,6 +134,42 @@ def test_edits_are_noticed(tmp_path: Path) -> None:
         assert service.authorize(tool_call(b'{"n":4}')).decision == ALLOW
 
 
+def test_revisions_are_told(tmp_path: Path) -> None:
+    """A watcher hears of the revision at once, of each new one, and of a bundle that breaks and mends; then it ends."""
+    with serving(tmp_path, _version(0)) as service:
+        news = service.admin.WatchRevisions(admin_service_pb2.WatchRevisionsRequest(), timeout=TIMEOUT_SECONDS)
+        first = next(news)
+        assert (first.revision, first.previous_revision) == (memory_source(_version(0)).revision, "")
+        assert first.state == admin_service_pb2.SERVICE_STATE_SERVING
+        policies = service.bundle / "policies/a.cedar"
+        _replace(policies, _version(1)["policies/a.cedar"])
+        service.app.reload()
+        second = next(news)
+        assert (second.revision, second.previous_revision) == (memory_source(_version(1)).revision, first.revision)
+        _replace(policies, "nonsense;")
+        service.app.reload()
+        third = next(news)
+        assert (third.revision, third.state) == (second.revision, admin_service_pb2.SERVICE_STATE_DEGRADED)
+        assert "does not load" in third.degraded_reasons[0]
+        _replace(policies, _version(1)["policies/a.cedar"])
+        service.app.reload()
+        assert next(news).state == admin_service_pb2.SERVICE_STATE_SERVING
+    with pytest.raises(grpc.RpcError):
+        next(news)
+
+
+def test_many_watchers_stop_nobody(tmp_path: Path) -> None:
+    """As many watchers as there are threads for them, and more, leave calls and reloads alone."""
+    with serving(tmp_path, _version(0)) as service:
+        request = admin_service_pb2.WatchRevisionsRequest()
+        watchers = [service.admin.WatchRevisions(request, timeout=TIMEOUT_SECONDS) for _ in range(20)]
+        next(watchers[0])
+        assert service.authorize(tool_call(b'{"n":0}')).decision == ALLOW
+        assert _status(service).revision == memory_source(_version(0)).revision
+        for watcher in watchers:
+            watcher.cancel()
+
+
 # --- what becomes of the bundle --------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,8 @@ EXPECTED: list[tuple[errors.PdpError, int, str, str]] = [
     (errors.UnavailableError("not yet"), code_pb2.UNAVAILABLE, "UNAVAILABLE", "not yet"),
     (errors.DeadlineExceededError("late"), code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "late"),
     (errors.OverLimitError("much"), code_pb2.RESOURCE_EXHAUSTED, "OVER_LIMIT", "much"),
-    (errors.NotImplementedYetError("later"), code_pb2.UNIMPLEMENTED, "UNIMPLEMENTED", "later"),
+    (errors.NotFoundError("nobody"), code_pb2.NOT_FOUND, "NOT_FOUND", "nobody"),
+    (errors.FailedPreconditionError("not now"), code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION", "not now"),
 ]
 INTERNAL = [
     ValueError("the cause"),
