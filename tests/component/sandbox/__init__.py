@@ -1,0 +1,1 @@
+"""The sandbox with real modules in it."""

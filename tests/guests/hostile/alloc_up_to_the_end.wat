@@ -1,0 +1,11 @@
+;; load: ok; call: pass
+;; The allocator gives a place that ends with the memory.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32)
+    (if (result i32) (i32.ge_u (local.get $len) (i32.const 1000))
+      (then (i32.sub (i32.const 65536) (local.get $len)))
+      (else (i32.const 4096))))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64) (i64.const 4398046511122)))

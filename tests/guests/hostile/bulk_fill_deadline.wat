@@ -1,0 +1,13 @@
+;; load: ok; call: deadline
+;; with: fuel=1000000000000000 call_ms=50
+;; Fills all of its memory, again and again, with fuel for hours.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (drop (memory.grow (i32.const 250)))
+      (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 16000000)) (br 0))))
+    (i64.const 4398046511122)))

@@ -1,0 +1,4 @@
+;; load: load; call: -
+;; says: `describe`
+;; Has nothing at all.
+(component)

@@ -1,0 +1,45 @@
+;; load: ok; call: pass
+;; Two components in it pass text from memory to memory; the function that the compiler makes for that has two.
+(component
+  (component $inner
+    (core module $m
+      (memory (export "memory") 2)
+      (global $next (mut i32) (i32.const 4096))
+      (data (i32.const 16) "\40\00\00\00\27\00\00\00")
+      (data (i32.const 64) "{\22v\22:1,\22phases\22:[\22request\22,\22response\22]}")
+      (data (i32.const 32) "\00\00\00\00\00\02\00\00\12\00\00\00")
+      (data (i32.const 512) "{\22verdict\22:\22pass\22}")
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+        (global.get $next)
+        (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8)))))
+      (func (export "describe") (result i32) (i32.const 16))
+      (func (export "hook") (param i32 i32) (result i32) (i32.const 32)))
+    (core instance $i (instantiate $m))
+    (func (export "describe") (result string) (canon lift (core func $i "describe")
+      (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+    (func (export "hook") (param "request" string) (result (result string (error string)))
+      (canon lift (core func $i "hook") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+  (component $outer
+    (import "hook" (func $hook (param "request" string) (result (result string (error string)))))
+    (core module $space
+      (memory (export "memory") 2)
+      (global $next (mut i32) (i32.const 4096))
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+        (global.get $next)
+        (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8))))))
+    (core instance $s (instantiate $space))
+    (core func $lowered (canon lower (func $hook)
+      (memory (core memory $s "memory")) (realloc (core func $s "realloc"))))
+    (core module $m
+      (import "inner" "hook" (func $hook (param i32 i32 i32)))
+      (func (export "hook") (param i32 i32) (result i32)
+        (call $hook (local.get 0) (local.get 1) (i32.const 16))
+        (i32.const 16)))
+    (core instance $i (instantiate $m (with "inner" (instance (export "hook" (func $lowered))))))
+    (func (export "hook") (param "request" string) (result (result string (error string)))
+      (canon lift (core func $i "hook") (memory (core memory $s "memory")) (realloc (core func $s "realloc")))))
+  (instance $one (instantiate $inner))
+  (instance $two (instantiate $outer (with "hook" (func $one "hook"))))
+  (export "describe" (func $one "describe"))
+  (export "on-request" (func $two "hook"))
+  (export "on-response" (func $two "hook")))

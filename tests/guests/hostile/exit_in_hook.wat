@@ -1,0 +1,14 @@
+;; load: ok; call: trap
+;; says: status 7
+;; Ends itself in the hook.
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (call $exit (i32.const 7))
+      (unreachable)))
+    (i64.const 4398046511122)))

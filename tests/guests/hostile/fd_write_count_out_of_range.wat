@@ -1,0 +1,23 @@
+;; load: ok; call: pass
+;; Wants the number of written bytes in a place that is not in memory.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (if (i32.ne
+          (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 65533))
+          (i32.const 21))
+        (then (unreachable)))
+      (if (i32.ne
+          (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const -1))
+          (i32.const 21))
+        (then (unreachable)))
+      (if (i32.ne
+          (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 2147483648))
+          (i32.const 21))
+        (then (unreachable)))))
+    (i64.const 4398046511122)))

@@ -1,0 +1,11 @@
+;; load: ok; call: pass
+;; Calls the host from its start function.
+(module
+  (import "pdp" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func $start (call $log (i32.const 1) (i32.const 1024) (i32.const 18)))
+  (start $start)
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64) (i64.const 4398046511122)))

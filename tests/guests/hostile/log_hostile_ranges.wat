@@ -1,0 +1,21 @@
+;; load: ok; call: pass
+;; Logs from ranges that are not in memory, with levels that do not exist.
+(module
+  (import "pdp" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (call $log (i32.const 1) (i32.const 65536) (i32.const 1))
+      (call $log (i32.const 1) (i32.const 65535) (i32.const 2))
+      (call $log (i32.const 1) (i32.const -1) (i32.const -1))
+      (call $log (i32.const 1) (i32.const 0) (i32.const -1))
+      (call $log (i32.const 1) (i32.const -1) (i32.const 1))
+      (call $log (i32.const 1) (i32.const -1) (i32.const 2))
+      (call $log (i32.const -5) (i32.const 2147483648) (i32.const 2147483648))
+      (call $log (i32.const 99) (i32.const 0) (i32.const 0))
+      (call $log (i32.const 2147483647) (i32.const 2147483647) (i32.const 1))
+      (call $log (i32.const -1) (i32.const 65536) (i32.const 0))))
+    (i64.const 4398046511122)))

@@ -1,0 +1,13 @@
+;; load: ok; call: deadline
+;; with: fuel=1000000000000000 call_ms=50
+;; Tail calls without end, and fuel for hours.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func $round (result i64) (return_call $round))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (return_call $round)))
+    (i64.const 4398046511122)))

@@ -1,0 +1,9 @@
+;; load: load; call: -
+;; says: cannot be loaded
+;; The memory begins with more than any binding may give.
+(module
+  (memory (export "memory") 2000)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64) (i64.const 4398046511122)))

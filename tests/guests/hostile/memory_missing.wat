@@ -1,0 +1,7 @@
+;; load: load; call: -
+;; says: no memory called `memory`
+;; No memory.
+(module
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64) (i64.const 4398046511122)))

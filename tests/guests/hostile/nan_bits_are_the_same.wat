@@ -1,0 +1,11 @@
+;; load: ok; call: pass
+;; What is no number has the same bits on every processor.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (if (i32.ne (i32.reinterpret_f32 (f32.div (f32.const 0) (f32.const 0))) (i32.const 0x7fc00000)) (then (unreachable)))))
+    (i64.const 4398046511122)))

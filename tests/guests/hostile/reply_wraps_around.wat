@@ -1,0 +1,11 @@
+;; load: ok; call: bad_output
+;; Added with 32 bits, the end of the reply would be an address in memory.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (return (i64.const 0xfffffc0000000800))))
+    (i64.const 4398046511122)))

@@ -1,0 +1,11 @@
+;; load: trap; call: -
+;; says: out of bounds
+;; An element segment behind the end of the table.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (table 1 funcref)
+  (elem (i32.const 1) func 0)
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64) (i64.const 4398046511122)))

@@ -1,0 +1,13 @@
+;; load: ok; call: trap
+;; says: it trapped
+;; Calls what is no function.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "{\22verdict\22:\22pass\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param $len i32) (result i32) (i32.const 4096))
+  (table 1 funcref)
+  (func (export "pdp_on_request") (param $ptr i32) (param $len i32) (result i64)
+    (if (i32.ge_u (local.get $len) (i32.const 1000)) (then
+      (call_indirect (i32.const 0))))
+    (i64.const 4398046511122)))
