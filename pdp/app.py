@@ -7,6 +7,7 @@ import gc
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -44,6 +45,9 @@ _log = structlog.get_logger("pdp")
 _MIB = 1024 * 1024
 _MAX_LOG_TEXT_BYTES = 4_096
 
+#: Threads get this much stack whatever `ulimit -s` and the C library say.
+_THREAD_STACK_BYTES = 4 * _MIB
+
 #: Objects made since the last collection, and younger collections before an older one. A call makes a hundred objects
 #: and keeps none of them, so the interpreter's 700 would have it look for cycles every few calls.
 _COLLECTOR = (50_000, 20, 20)
@@ -73,6 +77,8 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
     Raises ConfigError, or BundleError if there is neither a bundle that loads nor a last good copy of one.
     """
     gc.set_threshold(*_COLLECTOR)
+    # Before any thread: a guest may use 256 KiB of the stack of the thread that calls it, beside what the calls need.
+    threading.stack_size(_THREAD_STACK_BYTES)
     with ExitStack() as stack:
         sandbox = make_sandbox(config.interceptors, environ)
         store = _store(config, sandbox, environ)

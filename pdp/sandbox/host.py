@@ -24,6 +24,7 @@ WASI: Final = "wasi_snapshot_preview1"
 _EBADF, _EFAULT, _EINVAL, _ENOSYS = 8, 21, 28, 52
 _MAX_RANDOM_BYTES = 64 * 1024
 _MAX_VECTORS = 1024
+_LINE_BYTES = 64
 _U32 = 0xFFFF_FFFF
 _TYPES = {"i": ValType.i32, "I": ValType.i64}
 
@@ -122,7 +123,8 @@ def _write_log(level: int, content: bytes) -> None:
     if call is None or call.log_bytes_left <= 0 or not content:
         return
     call.log(level, content[: call.log_bytes_left].decode("utf-8", "replace"))
-    call.log_bytes_left -= len(content)
+    # A short line costs whoever keeps it more than its text.
+    call.log_bytes_left -= max(len(content), _LINE_BYTES)
 
 
 def _log(caller: Caller, level: int, address: int, length: int) -> None:

@@ -48,6 +48,8 @@ from pdp.sandbox.ticker import Ticker
 _KINDS: dict[bytes, Kind] = {b"\0asm\x01\0\0\0": "core", b"\0asm\x0d\0\x01\0": "component"}
 _TRIAL = Envelope(EntityUid("Agent", "trial"), "pdp", "trial")
 _TRIAL_RESULT = b'{"content":[]}'
+#: How often a trial call may run out of time.
+_TRIALS = 3
 #: Modules whose compiled code is at hand; the oldest goes first.
 _MAX_KEPT = 64
 
@@ -136,6 +138,9 @@ class Sandbox:
     def _compile(self, content: bytes) -> _Compiled:
         kind = self._kind(content)
         sha256 = hashlib.sha256(content).hexdigest()
+        known = self._compiled.get(sha256)
+        if known is not None:
+            return known
         # One at a time: compiling takes a core and up to gigabytes.
         with self._lock:
             if sha256 not in self._compiled:
@@ -224,11 +229,17 @@ class Sandbox:
         result = _TRIAL_RESULT if phase == "response" else None
         prefix = request_prefix(phase, _TRIAL)
         request = request_text(prefix, b"{}", _TRIAL.context, terms.config, result, False, terms.may_transform)
-        try:
-            answer = runner.run(phase, request, self.call(_after(terms.limits.timeout_ms), log))
-            read_reply(answer, phase, terms.may_transform, declared)
-        except GuestFailureError as failure:
-            raise ModuleRefusedError(failure.error_class, f"its trial {phase} failed: {failure.reason}") from None
+        for attempt in range(_TRIALS):
+            try:
+                answer = runner.run(phase, request, self.call(_after(terms.limits.timeout_ms), log))
+                read_reply(answer, phase, terms.may_transform, declared)
+                return
+            except GuestFailureError as failure:
+                # A machine that is busy starting can take a good module's time.
+                if failure.error_class is not ErrorClass.DEADLINE or attempt == _TRIALS - 1:
+                    raise ModuleRefusedError(
+                        failure.error_class, f"its trial {phase} failed: {failure.reason}"
+                    ) from None
 
 
 def _after(milliseconds: int) -> int:

@@ -13,6 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "tools/requirements.lock")
 NPM_LOCK = "tools/buf/package-lock.json"
 OTHER_NPM_LOCK = "bench/peers/package-lock.json"
+GUEST_LOCKS = tuple(
+    path.relative_to(ROOT).as_posix()
+    for name in ("requirements.lock", "package-lock.json")
+    for path in sorted((ROOT / "interceptors_wasm" / "sdk").glob(f"*/{name}"))
+)
 
 
 def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
@@ -23,7 +28,7 @@ def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the lock files and of their check that a test may spoil."""
-    for name in (*PYTHON_LOCKS, NPM_LOCK, OTHER_NPM_LOCK, "tools/check-locks"):
+    for name in (*PYTHON_LOCKS, NPM_LOCK, OTHER_NPM_LOCK, *GUEST_LOCKS, "tools/check-locks"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -41,7 +46,12 @@ def test_locks_are_clean(project: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("lock", PYTHON_LOCKS)
+def test_toolchains_are_locked() -> None:
+    """There are lock files of the toolchains of interceptors, in both forms."""
+    assert {lock.rpartition("/")[2] for lock in GUEST_LOCKS} == {"requirements.lock", "package-lock.json"}
+
+
+@pytest.mark.parametrize("lock", [*PYTHON_LOCKS, *(lock for lock in GUEST_LOCKS if lock.endswith("requirements.lock"))])
 @pytest.mark.parametrize(
     "line",
     [
