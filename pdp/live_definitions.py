@@ -8,7 +8,7 @@ or the server goes back to the old. What callers reported is kept here, across r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pdp.cedar.authorize import CallableTool
 from pdp.cedar.cache import BoundedCache
@@ -35,16 +35,30 @@ class LiveDefinitions:
         self._changed: dict[tuple[str, str], str] = {}
         self._digests: BoundedCache[bytes, str] = BoundedCache(_DIGESTS_KEPT)
 
-    def report(self, tools: Tools, server: str, name: str, definition: bytes) -> None:
-        """Note how a server defines a tool now: JSON text, one object. Tools that nobody pinned are not noted."""
-        tool = tools.get((server, name))
-        if tool is None:
-            return
-        digest = self._digest(name, definition)
-        if digest == tool.digest:
-            self._changed.pop((server, name), None)
-        else:
-            self._changed[server, name] = digest
+    def report(self, tools: Tools, server: str, listed: Iterable[tuple[str, bytes]]) -> None:
+        """Note how a server defines its tools now: names and JSON texts, each one object.
+
+        A name that is listed twice counts as changed if one of its definitions is another than the pinned one: which of
+        them an agent is shown is not known here. Tools that nobody pinned are not noted.
+        """
+        found: dict[str, str] = {}
+        for name, definition in listed:
+            tool = tools.get((server, name))
+            if tool is not None:
+                digest = self._digest(name, definition)
+                if digest != tool.digest or name not in found:
+                    found[name] = digest
+        for name, digest in found.items():
+            if digest == tools[server, name].digest:
+                self._changed.pop((server, name), None)
+            else:
+                self._changed[server, name] = digest
+
+    def check(self, tools: Tools, server: str, listed: Sequence[tuple[str, bytes | None]]) -> dict[str, Denial]:
+        """Report a list, None where no definition came, and give the denials of those that are not as pinned."""
+        self.report(tools, server, [(name, text) for name, text in listed if text is not None])
+        found = ((name, self.denial(tools, server, name)) for name, _ in listed)
+        return {name: denial for name, denial in found if denial is not None}
 
     def denial(self, tools: Tools, server: str, name: str) -> Denial | None:
         """The denial of every call to this tool, if it was last reported as another one than is pinned."""

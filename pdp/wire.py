@@ -109,6 +109,11 @@ def read_filter(request: decision_service_pb2.FilterToolsRequest) -> EntityUid:
     return read_subject(request.subject)
 
 
+def listed(request: decision_service_pb2.FilterToolsRequest) -> list[tuple[str, bytes | None]]:
+    """The tools of a list: their names, and their definitions where they came."""
+    return [(tool.name, tool.definition_json if tool.HasField("definition_json") else None) for tool in request.tools]
+
+
 def read_phase(phase: interceptor_pb2.Phase.ValueType) -> Phase:
     """The phase, which has to be given."""
     known = _PHASES.get(phase)

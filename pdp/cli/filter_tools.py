@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from pdp import wire
@@ -12,7 +12,6 @@ from pdp.bundle.layout import printable
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.tool_files import read_definitions
 from pdp.cedar.json_text import canonical_text
-from pdp.cedar.model import Denial
 from pdp.cedar.strict_json import JsonError
 from pdp.cli.answers import denial_text, show
 from pdp.cli.decisions import answered, subject_of
@@ -23,7 +22,7 @@ from pdp.live_definitions import LiveDefinitions
 
 
 def run(arguments: Namespace) -> int:
-    """Ask and print both lists; 0 if any tool is allowed, 1 if none is. Raises CommandError where there is no answer."""
+    """Ask and print both lists; 0 if any tool is allowed, 1 if none is. Raises CommandError without an answer."""
     request = pb.FilterToolsRequest(
         subject=subject_of(arguments),
         server=arguments.server,
@@ -40,7 +39,7 @@ def _named(arguments: Namespace) -> list[pb.ListedTool]:
     if arguments.manifest is not None:
         return list(_listed(arguments.manifest))
     if arguments.tools is None and arguments.bundle is None:
-        raise CommandError("a service does not say which tools it pins: give `--manifest`, or `--tool` for each of them")
+        raise CommandError("a service does not say which tools it pins: give `--manifest`, or `--tool` for each")
     return [pb.ListedTool(name=name) for name in arguments.tools or ()]
 
 
@@ -65,7 +64,7 @@ def _by_bundle(request: pb.FilterToolsRequest, arguments: Namespace, snapshot: S
         tools.extend(pb.ListedTool(name=name) for name in _pinned(arguments, snapshot))
     names = [tool.name for tool in tools]
     denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
-    denials |= _changed(request.server, tools, snapshot)
+    denials |= LiveDefinitions().check(snapshot.authorizer.model.tools, request.server, wire.listed(request))
     if snapshot.in_shadow:
         denials = dict.fromkeys(names)
     return wire.write_filtered(names, denials, snapshot.revision)
@@ -78,16 +77,6 @@ def _pinned(arguments: Namespace, snapshot: Snapshot) -> list[str]:
         servers = ", ".join(f"`{server}`" for server in sorted({server for server, _ in tools})) or "none"
         raise CommandError(f"the bundle pins no tools of `{arguments.server}`; servers with tools: {servers}")
     return names
-
-
-def _changed(server: str, tools: Iterable[pb.ListedTool], snapshot: Snapshot) -> Mapping[str, Denial]:
-    """The tools that are not as they were pinned."""
-    pinned, live = snapshot.authorizer.model.tools, LiveDefinitions()
-    for tool in tools:
-        if tool.HasField("definition_json"):
-            live.report(pinned, server, tool.name, tool.definition_json)
-    found = ((tool.name, live.denial(pinned, server, tool.name)) for tool in tools)
-    return {name: denial for name, denial in found if denial is not None}
 
 
 def _lines(response: pb.FilterToolsResponse) -> Iterator[str]:

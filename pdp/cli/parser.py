@@ -50,22 +50,22 @@ _DESCRIPTIONS = {
         "modules log goes to standard error. Exit status: 0 for allow, 1 for deny, 2 if there is no answer."
     ),
     "decide": (
-        "Ask both layers of a running service, or of a bundle without one, about a tool call: the interceptors, then the "
-        "policies on the call as they left it. Show what each of them did, and the arguments to call the tool with. With "
-        "`--bundle`, what the modules log goes to standard error. Exit status: 0 for allow, 1 for deny, 2 if there is no "
-        "answer."
+        "Ask both layers of a running service, or of a bundle without one, about a tool call: the interceptors, then "
+        "the policies on the call as they left it. Show what each of them did, and the arguments to call the tool "
+        "with. With `--bundle`, what the modules log goes to standard error. Exit status: 0 for allow, 1 for deny, 2 "
+        "if there is no answer."
     ),
     "tools": (
-        "List the tools of a server that a subject could ever call, and why the others are hidden. Asked of a service "
-        "with `--manifest`, the tools that are not as they were pinned are remembered, as if a gateway had listed them. "
+        "List the tools of a server that a subject could ever call, and why the others are hidden. With `--manifest`, "
+        "a service notes which tools are not as they were pinned, as if a gateway had asked, and denies their calls. "
         "Exit status: 0 if any tool is allowed, 1 if none is, 2 if there is no answer."
     ),
     "schema": (
         "Print the whole Cedar schema of a bundle: the one its author wrote and the part that is made from its "
         "tools. With `--manifest`, print only what is made from these tool manifests. With `--accept`, show how a "
-        "server's tools differ from those that a bundle pins (by description, inputSchema and annotations; nothing else "
-        "counts) and pin them anew, if the bundle loads with them. Exit status: 1 if the bundle does not load or has no "
-        "schema, or a manifest is wrong."
+        "server's tools differ from those that a bundle pins, and pin them anew if the bundle loads with them. Only "
+        "description, inputSchema and annotations make a difference. Exit status: 1 if the bundle does not load or has "
+        "no schema, or a manifest is wrong."
     ),
     "status": (
         "Ask the AdminService at an address. Exit status: 0 if it serves, 1 if it is degraded, draining or not "

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pdp.bundle.archive import BundleReader
 from pdp.bundle.edits import apply
 from pdp.bundle.layout import is_ignored, name_problem, place_problem, printable
 from pdp.bundle.source import Source, SourceFile, make_source, source_file
@@ -55,11 +56,7 @@ def accept_tools(arguments: Namespace) -> int:
         changed = _changed(source, live)
         accepted = replace(accepted, problems=_problems(changed, config))
         if not accepted.refused and not arguments.dry_run:
-            _require_no_link(Path(arguments.target), live.path)
-            try:
-                open_writer(Path(arguments.target), reader).write(source, {live.path: live.content})
-            except BundleWriteError as error:
-                raise CommandError(str(error)) from error
+            _write(Path(arguments.target), reader, source, live)
             accepted = replace(accepted, revision=changed.revision, written=True)
     _report(accepted, arguments)
     return int(accepted.refused)
@@ -91,10 +88,17 @@ def _problems(source: Source, config: Config) -> Sequence[Problem]:
         return error.problems
 
 
-def _require_no_link(bundle: Path, path: str) -> None:
-    """A link such as a mounted ConfigMap has leads to what is somebody else's to change."""
-    if any((bundle / each).is_symlink() for each in (path, "tools")):
-        raise CommandError(f"`{path}` is a link, so this bundle is changed where it comes from")
+def _write(bundle: Path, reader: BundleReader, source: Source, live: SourceFile) -> None:
+    """Pin what was shown, in the bundle that it was compared with."""
+    if any((bundle / path).is_symlink() for path in ("tools", live.path)):
+        # Such as a mounted ConfigMap: what it leads to is somebody else's to change.
+        raise CommandError(f"`{live.path}` is a link, so this bundle is changed where it comes from")
+    if reader.read(source).revision != source.revision:
+        raise CommandError("the bundle was changed meanwhile; try again")
+    try:
+        open_writer(bundle, reader).write(source, {live.path: live.content})
+    except BundleWriteError as error:
+        raise CommandError(str(error)) from error
 
 
 def _report(accepted: _Accepted, arguments: Namespace) -> None:

@@ -142,17 +142,9 @@ class DecisionServicer:
             found: Mapping[str, Denial | None] = dict.fromkeys(names, _NOBODY)
         else:
             denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
-            found = {**denials, **self._report(request, snapshot)}
+            changed = self._live.check(snapshot.authorizer.model.tools, request.server, wire.listed(request))
+            found = {**denials, **changed}
         return dict.fromkeys(names) if snapshot.in_shadow else found
-
-    def _report(self, request: pb.FilterToolsRequest, snapshot: Snapshot) -> dict[str, Denial]:
-        """Note how the tools are defined now; those that are not as they were pinned."""
-        tools = snapshot.authorizer.model.tools
-        for tool in request.tools:
-            if tool.HasField("definition_json"):
-                self._live.report(tools, request.server, tool.name, tool.definition_json)
-        found = ((tool.name, self._live.denial(tools, request.server, tool.name)) for tool in request.tools)
-        return {name: denial for name, denial in found if denial is not None}
 
     def _answer_step(
         self, requests: Sequence[pb.AuthorizeRequest], snapshot: Snapshot, response: pb.AuthorizeBatchResponse

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "tools/requirements.lock")
+PYTHON_LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "tools/requirements.lock",
+    "examples/gateway/requirements.lock",
+)
 NPM_LOCK = "tools/buf/package-lock.json"
 OTHER_NPM_LOCK = "bench/peers/package-lock.json"
 GUEST_LOCKS = tuple(
@@ -91,7 +97,7 @@ def test_missing_lock_is_found(project: Path) -> None:
     assert check_locks(project).returncode == 1
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock", "examples/gateway/requirements.lock"])
 def test_development_runs_what_is_shipped(lock: str) -> None:
     """The tests run on exactly the versions that users install."""
     development = pins("requirements-dev.lock")

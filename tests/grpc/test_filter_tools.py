@@ -185,6 +185,19 @@ def test_a_changed_tool_is_hidden_and_denied(service: Service, definition: Any) 
     assert decisions(service) == ALLOWED
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+def test_a_name_that_is_listed_twice_cannot_hide_a_change(service: Service, first: bool) -> None:
+    """A changed definition beside the pinned one of the same name hides both, in either order."""
+    definitions = [changed(description="other"), TOOLS["changed"]]
+    request = listed()
+    for definition in definitions if first else reversed(definitions):
+        request.tools.add(name="changed", definition_json=json.dumps(definition).encode())
+    answer = ask(service, request)
+    assert list(answer.allowed) == []
+    assert [entry.name for entry in answer.hidden] == ["changed", "changed"]
+    assert decisions(service) == CHANGED
+
+
 def test_how_it_is_written_does_not_matter(service: Service) -> None:
     """The same definition with other blanks, order and extra members is the pinned one."""
     text = json.dumps(dict(reversed(TOOLS["changed"].items())), indent=3).encode()

@@ -123,7 +123,7 @@ def running(_kept_modules: Path, logs: object) -> Iterator[Callable[..., service
     """Starts services of bundles called `bundle` in this process; what they log is kept off standard output."""
     with ExitStack() as stack:
 
-        def start(bundle: Path, **sections: Mapping[str, Any]) -> service.Service:
+        def start(bundle: Path, /, **sections: Mapping[str, Any]) -> service.Service:
             kept = {"interceptors": {"cache_dir": str(_kept_modules)}}
             return stack.enter_context(service.serving(bundle.parent, {}, **kept, **sections))
 

@@ -127,7 +127,7 @@ def test_people_read_why(pdp: Run, bundle: Path) -> None:
         "ALLOW",
         "  permit `support-makes-small-refunds`",
         "    @advice: larger refunds are made by people",
-        "  with the shadow policies: DENY",
+        "  if what is in shadow were enforced: DENY",
         "    `refunds-need-a-reason` matches, which changes the decision",
     ]
     assert lines[5].startswith("  decision ")

@@ -12,9 +12,11 @@ import pytest
 
 from pdp._gen.pdp.v1 import admin_service_pb2, interceptor_pb2
 from pdp.sandbox.counters import UNHEALTHY_AFTER
+from tests.bundles import PERMIT_ALL, manifest, tool, write_bundle
 from tests.component.cli.conftest import PDP, on_terminal
 from tests.component.cli.fakes import faked
 from tests.modules import answering, deny, looping, transform
+from tests.waiting import wait_until
 
 Run = Callable[..., Any]
 
@@ -112,6 +114,94 @@ def test_an_unhealthy_interceptor(pdp: Run, guarded: Run, running: Run) -> None:
     shown = on_terminal(PDP, "status", "--address", address).decode()
     assert "  interceptor `fails`: \x1b[31munhealthy, 5 calls" in shown
     assert "unhealthy, 5 calls" in pdp("module", "list", "--address", address).out
+
+
+def authorize(address: str, arguments: str) -> tuple[str, ...]:
+    """The words that ask a service about a call."""
+    return (
+        "authorize", "--address", address, "--subject", 'Agent::"bot"', "--tool", "srv/read", "--arguments", arguments
+    )  # fmt: skip
+
+
+def test_what_is_not_enforced(pdp: Run, tmp_path: Path, running: Run) -> None:
+    """Shadow policies are shown with matches and flips; without any, and with everything enforced, nothing is said."""
+    small = '@id("small") permit(principal, action, resource) when { context.input has n && context.input.n < 10 };'
+    watch = '@id("watch") @enforcement("shadow") forbid(principal, action, resource);'
+    tools = manifest(tool("read", {"n": {"type": "integer"}}))
+    bundle = write_bundle(tmp_path / "bundle", {"policies/a.cedar": small + watch, "tools/srv.json": tools})
+    address = running(bundle).address
+    quiet = pdp("status", "--address", address).out
+    assert not re.search("shadow policy `|candidate|ENFORCED", quiet)
+    for number in (1, 2, 99):
+        pdp(*authorize(address, f'{{"n": {number}}}'))
+    outcome = pdp("status", "--address", address)
+    assert outcome.status == 0
+    assert "  shadow policy `watch`: 3 matches, 2 flips" in outcome.out.splitlines()
+
+
+def test_nothing_enforced_is_said_first(pdp: Run, tmp_path: Path, running: Run) -> None:
+    """A bundle that is all in shadow is called so right below the state, in red on a terminal; the status stays 0."""
+    files = {"bundle.toml": 'enforcement = "shadow"\n', "policies/a.cedar": PERMIT_ALL}
+    address = running(write_bundle(tmp_path / "bundle", files)).address
+    outcome = pdp("status", "--address", address)
+    assert outcome.status == 0
+    text = "NOTHING IS ENFORCED: every call is allowed, and decisions are only reported"
+    assert outcome.out.splitlines()[:2] == ["serving", text]
+    assert f"\x1b[31m{text}\x1b[0m" in on_terminal(PDP, "status", "--address", address).decode()
+
+
+def test_a_candidate(pdp: Run, tmp_path: Path, running: Run) -> None:
+    """A candidate is shown with revision and source, what became of the calls, and the policies behind differences."""
+    tools = manifest(tool("read", {"n": {"type": "integer"}}))
+    grown = '@id("grown") permit(principal, action, resource) when { context.input has n && context.input.n > 10 };'
+    files = {"policies/a.cedar": '@id("all") permit(principal, action, resource);', "tools/srv.json": tools}
+    bundle = write_bundle(tmp_path / "bundle", files)
+    following = write_bundle(tmp_path / "next", {**files, "bundle.toml": 'name = "next"', "policies/a.cedar": grown})
+    service = running(bundle, bundle={"candidate": str(following), "candidate_share": 1.0})
+    for number in (1, 2, 99):
+        pdp(*authorize(service.address, f'{{"n": {number}}}'))
+    request = admin_service_pb2.GetStatusRequest()
+    wait_until(lambda: service.admin.GetStatus(request).shadow.candidate.compared == 3, "three calls are compared")
+    lines = pdp("status", "--address", service.address).out.splitlines()
+    revision = pdp("check", following, "--json").document["revision"]
+    at = lines.index(f"  candidate `next`, revision {revision}, {following}")
+    assert lines[at + 1 : at + 3] == [
+        "    3 compared, 0 newly allowed, 2 newly denied, 0 otherwise different, 0 skipped",
+        "    `all`: 2 flips",
+    ]
+
+
+def test_a_candidate_that_does_not_load(pdp: Run, tmp_path: Path, running: Run) -> None:
+    """A candidate that does not load is called so with the reason, and the service serves."""
+    bundle = write_bundle(tmp_path / "bundle", {"policies/a.cedar": PERMIT_ALL})
+    following = write_bundle(tmp_path / "next", {"policies/a.cedar": "nonsense;"})
+    address = running(bundle, bundle={"candidate": str(following)}).address
+    outcome = pdp("status", "--address", address)
+    assert outcome.status == 0
+    lines = outcome.out.splitlines()
+    at = lines.index("  candidate does not load")
+    assert lines[at + 1].startswith("    because the bundle does not load: 1 problem, ")
+
+
+def test_what_is_not_enforced_does_not_reach_the_terminal(pdp: Run) -> None:
+    """Control characters in what is said of shadow and candidate come out as escapes."""
+    policy = admin_service_pb2.PolicyFlips(policy_id="\x1b[2J\n", flips=1, matches=1)
+    candidate = admin_service_pb2.CandidateStatus(
+        revision="\x1b", bundle_name="\u202e", source="\r", degraded_reasons=["\x07"], policies=[policy]
+    )
+    status = admin_service_pb2.GetStatusResponse(
+        state=admin_service_pb2.SERVICE_STATE_SERVING,
+        shadow=admin_service_pb2.ShadowStatus(policies=[policy], candidate=candidate),
+    )
+    with faked("AdminService", GetStatus=status) as address:
+        lines = pdp("status", "--address", address).out.splitlines()
+    assert lines[-5:] == [
+        r"  shadow policy `\x1b[2J\n`: 1 match, 1 flip",
+        r"  candidate `\u202e`, revision \x1b, \r",
+        r"    because \x07",
+        "    0 compared, 0 newly allowed, 0 newly denied, 0 otherwise different, 0 skipped",
+        r"    `\x1b[2J\n`: 1 flip",
+    ]
 
 
 def test_what_a_service_says_does_not_reach_the_terminal(pdp: Run) -> None:
