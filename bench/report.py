@@ -173,7 +173,7 @@ def as_json(sections: Iterable[Section], about: Mapping[str, Any]) -> str:
 def describe_machine() -> dict[str, Any]:
     """What it ran on, as far as it matters for the figures."""
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
-    packages = ("pdp", "cedarpy", "grpcio", "protobuf")
+    packages = ("pdp", "cedarpy", "grpcio", "protobuf", "wasmtime")
     return {
         "cpu": names[0] if names else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),

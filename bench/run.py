@@ -15,6 +15,8 @@ from typing import Any
 
 from bench.batch_rows import batch_rows
 from bench.core_rows import entity_rows, policy_rows
+from bench.decide_rows import decide_rows
+from bench.interceptors.rows import interceptor_rows
 from bench.processes import ROOT, BenchError, find_cores
 from bench.reload_rows import reload_rows
 from bench.report import Section, as_json, as_markdown, describe_machine
@@ -27,6 +29,8 @@ _ROWS: Mapping[str, Callable[[Run], list[Section]]] = {
     "unary": unary_rows,
     "batch": batch_rows,
     "reload": reload_rows,
+    "decide": decide_rows,
+    "interceptors": interceptor_rows,
 }
 
 

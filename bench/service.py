@@ -8,19 +8,19 @@ outlive whoever started it.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import grpc
 
 from bench.bundle_files import agent_name
 from bench.cedar_floor import cedar_alone
+from bench.child import answers_stream, rss_mib, serve_commands
 from bench.workloads import TOOLS, Request, Sizes, World, server_name
 from pdp._gen.pdp.v1 import decision_service_pb2
 from pdp.app import App, running
@@ -28,8 +28,10 @@ from pdp.bundle.store import SnapshotStore
 from pdp.cedar.model import EntityUid, ToolQuery
 from pdp.config import Config, load_config
 from pdp.decision_log.sinks import StreamSink
+from pdp.live_definitions import LiveDefinitions
 from pdp.servicers.decision import DecisionServicer
 from pdp.servicers.ids import decision_ids
+from pdp.servicers.recorder import Recorder
 
 
 class _Caller:
@@ -123,7 +125,9 @@ def _handler(store: SnapshotStore, config: Config, log: Path) -> Iterator[Decisi
     with log.open("ab", buffering=0) as stream:
         sink = StreamSink(stream, config.decision_log.buffer_lines, lambda error: None)
         try:
-            yield DecisionServicer(store, sink, decision_ids(), config.decision_log, config.limits)
+            yield DecisionServicer(
+                store, Recorder(sink, decision_ids(), config.decision_log.arguments), config.limits, LiveDefinitions()
+            )
         finally:
             sink.close()
 
@@ -135,22 +139,9 @@ def _query(request: Request) -> ToolQuery:
     )
 
 
-def rss_mib() -> float:
-    """How much memory of this process is resident, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _answers_stream() -> TextIO:
-    """Stdout for answers alone: whatever else prints goes to stderr."""
-    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return stream
-
-
 def main() -> None:
     """Serve until stdin ends."""
-    out = _answers_stream()
+    out = answers_stream()
     config = load_config(None, {}, json.loads(sys.argv[1]))
     before, started, cpu = rss_mib(), time.perf_counter(), time.process_time()
     with running(config, {}) as app:
@@ -161,10 +152,7 @@ def main() -> None:
             "rss_mib": rss_mib(),
             "rss_before_mib": before,
         }
-        out.write(json.dumps(ready) + "\n")
-        measured = Measured(app, config)
-        for line in sys.stdin:
-            out.write(json.dumps(measured.answer(json.loads(line))) + "\n")
+        serve_commands(out, ready, Measured(app, config).answer)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Benchmarks of interceptors: the same payloads through modules of every language, a webhook and plain Python."""
