@@ -1,4 +1,4 @@
-"""Generate `docs/reference/cli.md` from the parser of `pdp` and `docs/reference/configuration.md` from `pdp/config.py`.
+"""Generate `docs/reference/cli.md` from the parser of `pdp`, and `docs/reference/configuration.md` from its sections.
 
 Run by `make gen` and `make gen-check` in the environment that the service runs in. It reads the options themselves and
 not the text of `--help`, which every version of Python lays out in its own way.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -123,27 +124,59 @@ def _condition(action: argparse.Action, parser: Parser) -> str:
 
 def config_page() -> str:
     """Return the reference of the configuration."""
-    comments = field_comments(Path(config.__file__).read_text("utf-8"))
-    sections = [
-        section(name, field.annotation, comments)
-        for name, field in config.Config.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    ]
-    return "\n".join([CONFIG_HEAD.format(generated=GENERATED.format("pdp/config.py")), *sections])
+    found = list(models("", "[{}]", config.Config, set()))[1:]
+    sections = [section(path, heading, model) for path, heading, model in found]
+    return "\n".join(
+        [CONFIG_HEAD.format(generated=GENERATED.format("pdp/config.py` or `pdp/identity/config.py")), *sections]
+    )
 
 
-def section(name: str, model: type[BaseModel], comments: dict[tuple[str, str], str]) -> str:
+def models(
+    path: str, heading: str, model: type[BaseModel], seen: set[type[BaseModel]]
+) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """Yield a model and those below it: its path, how tables of it are headed, itself. Each once."""
+    seen.add(model)
+    yield path, heading.format(path), model
+    for key, field in model.model_fields.items():
+        below = nested(field.annotation)
+        if below is not None and below[1] not in seen:
+            yield from models(f"{path}.{key}".removeprefix("."), *below, seen)
+
+
+def nested(annotation: Any) -> tuple[str, type[BaseModel]] | None:
+    """Return the model in a field's type, and how tables of it are headed; `{}` stands for the path of the field."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "[{}]", annotation
+    headings = {tuple: "[[{}]]", dict: "[{}.NAME]"}
+    for found in filter(None, map(nested, get_args(annotation))):
+        return headings.get(get_origin(annotation), found[0]), found[1]
+    return None
+
+
+def section(path: str, heading: str, model: type[BaseModel]) -> str:
     """Return one section of the configuration; exits if a key has no `#:` comment."""
     properties = model.model_json_schema(mode="validation")["properties"]
+    own = [key for key in properties if key in inspect.get_annotations(model)]
     rows = []
-    for key, form in properties.items():
-        comment = comments.get((model.__name__, key))
+    for key in [*own, *(key for key in properties if key not in own)]:
+        comment = field_comment(model, key)
         if comment is None:
-            sys.exit(f"`{name}.{key}` in pdp/config.py has no `#:` comment above it")
-        rows.append((f"`{key}`", type_text(form), default_text(model.model_fields[key].default), comment))
-    summary = (model.__doc__ or "").partition(": ")[2]
+            sys.exit(f"`{path}.{key}` in {model.__module__} has no `#:` comment above it")
+        field = model.model_fields[key]
+        default = "required" if field.is_required() else default_text(field.default)
+        rows.append((f"`{key}`", type_text(properties[key]), default, comment))
+    summary = (inspect.getdoc(model) or "").removeprefix(f"`{heading}`: ")
     keys = table(("key", "type", "default", "meaning"), rows)
-    return f"## `[{name}]`\n\n{summary[:1].upper()}{summary[1:]}\n\n{keys}"
+    return f"## `{heading}`\n\n{summary[:1].upper()}{summary[1:]}\n\n{keys}"
+
+
+def field_comment(model: type[BaseModel], key: str) -> str | None:
+    """Return the comment above a field, which may be one of the classes that the model is made of."""
+    for owner in model.__mro__:
+        if key in inspect.get_annotations(owner):
+            source = Path(inspect.getfile(owner)).read_text("utf-8")
+            return field_comments(source).get((owner.__name__, key))
+    return None
 
 
 def field_comments(source: str) -> dict[tuple[str, str], str]:
@@ -177,8 +210,11 @@ def type_text(form: dict[str, Any]) -> str:
 def _one_type(form: dict[str, Any]) -> str:
     if "enum" in form:
         return ", ".join(f"`{value}`" for value in form["enum"])
+    if "$ref" in form or form["type"] == "object":
+        return "table"
     if form["type"] == "array":
-        return f"list of {type_text(form['items'])}s" + (", not empty" if form.get("minItems") else "")
+        plural = "" if "enum" in form["items"] else "s"
+        return f"list of {type_text(form['items'])}{plural}" + (", not empty" if form.get("minItems") else "")
     name = "path" if form.get("format") == "path" else form["type"]
     bounds = [f"{word} {form[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in form]
     return " ".join([name, *bounds])

@@ -19,10 +19,15 @@ _LIMITS = JsonLimits(max_bytes=65_536, max_depth=16, max_nodes=2_000)
 
 
 class CompactToken(NamedTuple):
-    """A token's parts. Only `iss` may be looked at before the signature is checked, to know whose it would be."""
+    """A token's parts. Of the claims only `iss` may be looked at before the signature is checked.
+
+    `signed` is what `signature` is for.
+    """
 
     header: dict[str, Any]
     claims: dict[str, Any]
+    signed: bytes
+    signature: bytes
 
 
 def read_compact(token: str) -> CompactToken:
@@ -36,8 +41,8 @@ def read_compact(token: str) -> CompactToken:
     for name in _REFUSED_HEADERS:
         if name in header:
             raise InvalidTokenError(f"its header has `{name}`, which is not supported")
-    _decode(parts[2], "signature")
-    return CompactToken(header, _read_object(parts[1], "claims"))
+    claims = _read_object(parts[1], "claims")
+    return CompactToken(header, claims, f"{parts[0]}.{parts[1]}".encode(), _decode(parts[2], "signature"))
 
 
 def _read_object(part: str, name: str) -> dict[str, Any]:
