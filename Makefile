@@ -87,11 +87,11 @@ MODULES ?=
 modules: $(VENV)/.dev ## Build the example interceptors, as far as their toolchains can be had, into build/interceptors.
 	PYTHON=$(abspath $(BIN))/python $(BIN)/python interceptors_wasm/build --check $(MODULES)
 
-# How long `make fuzz` goes on.
-FUZZ_SECONDS ?= 600
+# How long each of the five tests of `make fuzz` goes on.
+FUZZ_SECONDS ?= 120
 
 .PHONY: fuzz
-fuzz: $(VENV)/.dev ## Feed the sandbox's boundary with hostile modules and replies for FUZZ_SECONDS.
+fuzz: $(VENV)/.dev ## Feed the sandbox's boundary with hostile modules and replies for FUZZ_SECONDS a test.
 	PDP_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 .PHONY: differential
@@ -166,6 +166,7 @@ lock: $(TOOLS)/.installed ## Write the lock files anew; ARGS=--upgrade moves eve
 	$(UV_COMPILE) $(ARGS) pyproject.toml -o requirements.lock
 	$(UV_COMPILE) $(ARGS) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock
 	$(UV_COMPILE) $(ARGS) -c requirements-dev.lock --group build -o requirements-build.lock
+	$(UV_COMPILE) $(ARGS) -c requirements-dev.lock --group gateway -o examples/gateway/requirements.lock
 	$(UV_COMPILE) $(ARGS) tools/requirements.in -o tools/requirements.lock
 	tools/check-locks
 

@@ -161,6 +161,7 @@ class ComponentRunner:
                 return instance.call(name, *arguments)
             finally:
                 instance.close()
+                self._warm.replenish()
 
 
 def _make_ahead(program: ComponentProgram, ticker: Ticker) -> _ComponentInstance:

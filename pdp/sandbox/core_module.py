@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from wasmtime import Engine, FuncType, InstancePre, Linker, MemoryType, Module, ValType, WasmtimeError
@@ -55,6 +56,13 @@ class CoreProgram:
     has_start: bool
     #: Whether it can call the host.
     has_imports: bool
+    #: Where the C library has these two; they live as long as the objects above.
+    engine_address: int = field(init=False)
+    linked_address: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, owner in (("engine_address", self.engine), ("linked_address", self.linked)):
+            object.__setattr__(self, name, ctypes.cast(owner.ptr(), ctypes.c_void_p).value)
 
 
 def core_phases(module: Module) -> frozenset[Phase]:

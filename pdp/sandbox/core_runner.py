@@ -72,6 +72,7 @@ class CoreRunner:
             return _exchange(instance, HOOKS[phase], request, program.max_payload_bytes)
         finally:
             instance.close()
+            self._warm.replenish()
 
 
 def _prepared(program: CoreProgram, make: _MakeInstance, ticks_left: int) -> Instance:

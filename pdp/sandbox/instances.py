@@ -9,7 +9,7 @@ used, which relies on nothing.
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int64, c_size_t, c_uint64, c_void_p
 from typing import Any, Protocol
 
 from wasmtime import Func, Memory, Store, Trap, TrapCode, WasmtimeError
@@ -114,11 +114,9 @@ class _Quick:
         self.store_delete = bind("wasmtime_store_delete", None, c_void_p)
         self.set_fuel = bind("wasmtime_context_set_fuel", c_void_p, c_void_p, c_uint64)
         self.set_epoch = bind("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
-        self.instantiate = bind(
-            "wasmtime_instance_pre_instantiate", c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_void_p)
-        )
+        self.instantiate = bind("wasmtime_instance_pre_instantiate", c_void_p, *[c_void_p] * 4)
         self.export_get = bind(
-            "wasmtime_instance_export_get", ctypes.c_bool, c_void_p, c_void_p, ctypes.c_char_p, c_size_t, c_void_p
+            "wasmtime_instance_export_get", ctypes.c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
         )
         self.memory_data = bind("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
         self.memory_size = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
@@ -135,8 +133,8 @@ class _Slow:
             function.restype, function.argtypes = c_void_p, arguments
             return function
 
-        self.instantiate = bind("wasmtime_instance_pre_instantiate", c_void_p, c_void_p, c_void_p, POINTER(c_void_p))
-        self.call = bind("wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_size_t, POINTER(c_void_p))
+        self.instantiate = bind("wasmtime_instance_pre_instantiate", *[c_void_p] * 4)
+        self.call = bind("wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
 
 
 _quick = _Quick()
@@ -145,60 +143,86 @@ _NAMES = {
     name: (name.encode(), len(name))
     for name in ("memory", "pdp_alloc", "_initialize", "pdp_configure", "pdp_on_request", "pdp_on_response")
 }
-#: `wasmtime_val_raw_t` is sixteen bytes; a call has two parameters at most, and its result in the first place.
-_VALUES = ffi.wasmtime_val_raw_t * 2
+_MEMORY_NAME = _NAMES[MEMORY]
+
+
+class _Scratch(ctypes.Structure):
+    """What one instance needs of C's memory, in one piece: every part more would be an object made for each call.
+
+    `first` and `second` are the two `wasmtime_val_raw_t` of sixteen bytes that the parameters of a call stand in, and
+    its result in the first.
+    """
+
+    _fields_ = (
+        ("first", c_uint64),
+        ("first_rest", c_uint64),
+        ("second", c_uint64),
+        ("second_rest", c_uint64),
+        ("trap", c_void_p),
+        ("instance", ffi.wasmtime_instance_t),
+        ("function", ffi.wasmtime_extern_t),
+        ("memory", ffi.wasmtime_extern_t),
+    )
+
+
+def _offset(field: str) -> int:
+    return int(getattr(_Scratch, field).offset)
+
+
+_TRAP, _INSTANCE, _FUNCTION, _MEMORY = map(_offset, ("trap", "instance", "function", "memory"))
+#: Where an extern has what it is.
+_OF = int(ffi.wasmtime_extern_t.of.offset)
 
 
 class RawInstance:
-    """An instance through wasmtime's C functions."""
+    """An instance through wasmtime's C functions, which are given addresses."""
 
-    __slots__ = ("_context", "_instance", "_item", "_memory", "_store", "_values")
+    __slots__ = ("_at", "_context", "_memory", "_scratch", "_store")
 
     def __init__(self, program: CoreProgram, fuel: int, ticks: int) -> None:
         limits = program.limits
-        self._store = _quick.store_new(program.engine.ptr(), None, None)
+        self._store = _quick.store_new(program.engine_address, None, None)
         self._context = context = _quick.store_context(self._store)
         _quick.store_limiter(self._store, limits.memory_bytes, program.max_table_elements, 1, 1, 1)
-        self.refuel(fuel, ticks)
-        self._instance = ffi.wasmtime_instance_t()
-        self._item = ffi.wasmtime_extern_t()
-        self._values = _VALUES()
-        trap = c_void_p()
+        _quick.set_fuel(context, fuel)
+        _quick.set_epoch(context, ticks)
+        self._scratch = _Scratch()
+        self._at = at = ctypes.addressof(self._scratch)
+        self._memory = at + _MEMORY + _OF
         # A `start` function is the guest's code, and may take its time.
         instantiate = (_slow if program.has_start else _quick).instantiate
-        error = instantiate(program.linked.ptr(), context, byref(self._instance), byref(trap))
-        if error or trap.value:
-            failure = _instantiation_failure(_raised(error, trap))
+        error = instantiate(program.linked_address, context, at + _INSTANCE, at + _TRAP)
+        if error or self._scratch.trap:
+            failure = _instantiation_failure(_raised(error, self._scratch.trap))
             self.close()
             raise failure
-        self._memory = ffi.wasmtime_extern_t()
-        _quick.export_get(context, byref(self._instance), *_NAMES["memory"], byref(self._memory))
+        _quick.export_get(context, at + _INSTANCE, *_MEMORY_NAME, at + _MEMORY)
 
     def invoke(self, name: str, *arguments: int) -> int:
         """Call an export; 0 where it has no result."""
-        item, values = self._item, self._values
-        _quick.export_get(self._context, byref(self._instance), *_NAMES[name], byref(item))
-        values[0].i64 = 0
-        for place, argument in enumerate(arguments):
-            values[place].i32 = argument
-        trap = c_void_p()
-        error = _slow.call(self._context, byref(item.of.func), values, max(len(arguments), 1), byref(trap))
-        if error or trap.value:
-            raise trap_failure(_raised(error, trap))
-        return int(values[0].i64) & _U64
+        at, scratch = self._at, self._scratch
+        _quick.export_get(self._context, at + _INSTANCE, *_NAMES[name], at + _FUNCTION)
+        count = len(arguments)
+        scratch.first = arguments[0] if count else 0
+        if count > 1:
+            scratch.second = arguments[1]
+        scratch.trap = None
+        error = _slow.call(self._context, at + _FUNCTION + _OF, at, count or 1, at + _TRAP)
+        if error or scratch.trap:
+            raise trap_failure(_raised(error, scratch.trap))
+        return int(scratch.first)
 
     def memory_size(self) -> int:
         """Bytes of linear memory at this moment."""
-        return int(_quick.memory_size(self._context, byref(self._memory.of.memory)))
+        return int(_quick.memory_size(self._context, self._memory))
 
     def read(self, address: int, length: int) -> bytes:
         """Bytes of the memory."""
-        return ctypes.string_at(_quick.memory_data(self._context, byref(self._memory.of.memory)) + address, length)
+        return ctypes.string_at(_quick.memory_data(self._context, self._memory) + address, length)
 
     def write(self, address: int, content: bytes) -> None:
         """Put bytes into the memory."""
-        base = _quick.memory_data(self._context, byref(self._memory.of.memory))
-        ctypes.memmove(base + address, content, len(content))
+        ctypes.memmove(_quick.memory_data(self._context, self._memory) + address, content, len(content))
 
     def refuel(self, fuel: int, ticks: int) -> None:
         """Set the fuel that is left, and how many ticks it may still run."""
@@ -230,10 +254,10 @@ def _instantiation_failure(error: Trap | WasmtimeError) -> GuestFailureError:
     return GuestFailureError(kind, f"it cannot be instantiated: {message}")
 
 
-def _raised(error: int | None, trap: c_void_p) -> Trap | WasmtimeError:
+def _raised(error: int | None, trap: int | None) -> Trap | WasmtimeError:
     """What wasmtime-py would have raised."""
-    if trap.value:
-        return Trap._from_ptr(ctypes.cast(trap, POINTER(ffi.wasm_trap_t)))  # noqa: SLF001
+    if trap:
+        return Trap._from_ptr(ctypes.cast(c_void_p(trap), POINTER(ffi.wasm_trap_t)))  # noqa: SLF001
     return WasmtimeError._from_ptr(ctypes.cast(c_void_p(error), POINTER(ffi.wasmtime_error_t)))  # noqa: SLF001
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class WarmInstances(Generic[T]):
     """Keeps up to `size` instances ready. Each is taken once; what takes its place is made on another thread.
 
-    `make` may raise GuestFailureError: then there is one less, until the next is taken. What is left when this object
+    `make` may raise GuestFailureError: then there is one less, until the next time. What is left when this object
     goes is given to `drop`.
     """
 
@@ -29,18 +29,18 @@ class WarmInstances(Generic[T]):
         weakref.finalize(self, _drop_all, self._ready, drop)
 
     def take(self) -> T | None:
-        """One that is ready, or None. Whoever takes it frees it."""
-        if not self._size:
-            return None
+        """One that is ready, or None. Whoever takes it frees it, and says `replenish` when its call is answered."""
         try:
-            taken = self._ready.popleft()
+            return self._ready.popleft()
         except IndexError:
-            taken = None
+            return None
+
+    def replenish(self) -> None:
+        """Let what was taken be replaced. Made during a call, it would take the core from that call."""
         # The filler is asked once at a time, so that no work piles up where a module starts slowly, or fails to.
-        if not self._is_awaited:
+        if len(self._ready) < self._size and not self._is_awaited:
             self._is_awaited = True
             _filler().submit(_fill, weakref.ref(self))
-        return taken
 
     def fill(self) -> None:
         """Make what is missing, now."""

@@ -20,6 +20,7 @@ def test_each_is_taken_once_and_replaced() -> None:
     numbers = itertools.count()
     warm = WarmInstances(2, lambda: next(numbers), lambda number: None)
     assert warm.take() is None
+    warm.replenish()
     seen: set[int] = set()
     for _ in range(10):
         wait_until(lambda: len(warm._ready) == 2, "both are ready")
@@ -27,11 +28,13 @@ def test_each_is_taken_once_and_replaced() -> None:
         assert taken is not None
         assert taken not in seen
         seen.add(taken)
+        warm.replenish()
 
 
 def test_none_is_made_unless_asked_for() -> None:
     """With a size of nothing, nothing is made."""
     warm = WarmInstances(0, lambda: pytest.fail("made"), lambda number: None)
+    warm.replenish()
     assert warm.take() is None
 
 
