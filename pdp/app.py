@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,9 @@ from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
 from pdp.errors import BundleError, ConfigError
+from pdp.identity.keys import KeyRing, make_key_ring
+from pdp.identity.subjects import subject_verifier
+from pdp.identity.tokens import TokenVerifier
 from pdp.live_definitions import LiveDefinitions
 from pdp.private_directory import state_directory
 from pdp.sandbox.artifacts import ArtifactDirectory
@@ -90,8 +93,13 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         if candidate is not None:
             stack.callback(candidate.close)
         live = LiveDefinitions()
-        answering = DecisionServicer(store, recorder, config.limits, live, candidate)
-        administering = AdminServicer(store, sandbox, datetime.now(UTC), _degraded(sink, store, live), candidate)
+        ring = make_key_ring(config.identity, _report_keys)
+        ring.start()
+        stack.callback(ring.stop)
+        verify = subject_verifier(TokenVerifier(config.identity, ring))
+        answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify)
+        reasons = _degraded(sink, store, live, ring)
+        administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate)
         servers = _servers(config, answering, administering)
         for server in servers:
             server.start()
@@ -221,9 +229,16 @@ def _end_torn_line(path: Path, descriptor: int) -> None:
             os.write(descriptor, b"\n")
 
 
-def _degraded(sink: DecisionSink, store: SnapshotStore, live: LiveDefinitions) -> Callable[[], list[str]]:
+def _report_keys(issuer: str, problems: Sequence[str]) -> None:
+    for problem in problems:
+        _log.warning("issuer keys", issuer=issuer, problem=problem)
+
+
+def _degraded(
+    sink: DecisionSink, store: SnapshotStore, live: LiveDefinitions, ring: KeyRing
+) -> Callable[[], list[str]]:
     def reasons() -> list[str]:
-        return [*_log_reasons(sink), *_tool_reasons(store, live)]
+        return [*_log_reasons(sink), *_tool_reasons(store, live), *ring.problems()]
 
     return reasons
 

@@ -14,12 +14,16 @@ from pdp.sandbox.reply import Envelope
 
 
 class DecideQuery(NamedTuple):
-    """One tool call. `context` and `entities` are the caller's JSON texts, empty for none; `arguments` the agent's."""
+    """One tool call. `context` and `entities` are the caller's JSON texts, empty for none; `arguments` the agent's.
+
+    `subject_facts` is as in `Subject`.
+    """
 
     envelope: Envelope
     arguments: bytes
     context: bytes = b""
     entities: bytes = b""
+    subject_facts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def _tool_query(query: DecideQuery, arguments: bytes, facts: str) -> ToolQuery:
         query.context,
         query.entities,
         facts,
+        envelope.on_behalf_of,
+        query.subject_facts,
     )
 
 

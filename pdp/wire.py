@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2, interceptor_pb2
 from pdp.cedar.cache import BoundedCache
@@ -15,6 +15,7 @@ from pdp.cedar.model import (
     PolicyError,
     Query,
     ShadowReport,
+    Subject,
     ToolQuery,
 )
 from pdp.cedar.strict_json import JsonError, parse_object, parse_value
@@ -44,7 +45,16 @@ _ERROR_CLASSES = interceptor_pb2.ErrorClass.DESCRIPTOR.values_by_name
 _EFFECTS = {"permit": decision_pb2.EFFECT_PERMIT, "forbid": decision_pb2.EFFECT_FORBID}
 
 
-def read_authorize(request: decision_service_pb2.AuthorizeRequest) -> Query:
+#: Makes a subject of a token, or raises InvalidTokenError.
+Verify = Callable[[str], Subject]
+
+
+def refuse_tokens(token: str) -> Subject:
+    """Where no issuer is configured, no token establishes anybody."""
+    raise InvalidTokenError("no token issuer is configured")
+
+
+def read_authorize(request: decision_service_pb2.AuthorizeRequest, verify: Verify = refuse_tokens) -> Query:
     """The question in an AuthorizeRequest.
 
     Raises InvalidRequestError for what the caller got wrong, InvalidTokenError for a subject that is not established.
@@ -53,60 +63,71 @@ def read_authorize(request: decision_service_pb2.AuthorizeRequest) -> Query:
     target = request.WhichOneof("target")
     if target is None:
         raise InvalidRequestError("target", "give `action_on_resource` or `tool_call`", "MISSING_FIELD")
-    principal = read_subject(request.subject)
+    subject = read_subject(request.subject, verify)
     if target == "tool_call":
         call = read_tool_call(request.tool_call)
         return ToolQuery(
-            principal,
+            subject.principal,
             call.server,
             call.tool,
             call.arguments_json,
             call.session_id,
             request.context_json,
             request.entities_json,
+            "",
+            subject.on_behalf_of,
+            subject.facts,
         )
     asked = request.action_on_resource
     return ActionQuery(
-        principal,
+        subject.principal,
         read_uid(asked.action, "action_on_resource.action"),
         read_uid(asked.resource, "action_on_resource.resource"),
         request.context_json,
         request.entities_json,
+        subject.on_behalf_of,
+        subject.facts,
     )
 
 
-def read_intercept(request: decision_service_pb2.InterceptRequest) -> ChainQuery:
+def read_intercept(request: decision_service_pb2.InterceptRequest, verify: Verify = refuse_tokens) -> ChainQuery:
     """The question in an InterceptRequest; raises as `read_authorize` does."""
     phase = read_phase(request.phase)
     require_id(request.request_id, "request_id")
     require_id(request.decision_id, "decision_id")
     call = read_tool_call(request.tool_call)
     result = _read_result(request, phase)
-    subject = read_subject(request.subject)
+    subject = read_subject(request.subject, verify)
     context = request.context_json or b"{}"
     _require_json(context, "context_json", an_object=True)
-    envelope = Envelope(subject, call.server, call.tool, call.session_id, request.request_id, context)
+    envelope = _envelope(subject, call, request.request_id, context)
     return ChainQuery(phase, envelope, Payload(call.arguments_json, result, request.result_is_error))
 
 
-def read_decide(request: decision_service_pb2.DecideRequest) -> DecideQuery:
+def _envelope(subject: Subject, call: decision_pb2.ToolCall, request_id: str, context: bytes) -> Envelope:
+    return Envelope(
+        subject.principal, call.server, call.tool, call.session_id, request_id, context, subject.on_behalf_of
+    )
+
+
+def read_decide(request: decision_service_pb2.DecideRequest, verify: Verify = refuse_tokens) -> DecideQuery:
     """The question in a DecideRequest; raises as `read_authorize` does."""
     require_id(request.request_id, "request_id")
     call = read_tool_call(request.tool_call)
-    subject = read_subject(request.subject)
+    subject = read_subject(request.subject, verify)
     context = request.context_json
     if context:
         _require_json(context, "context_json", an_object=True)
-    envelope = Envelope(subject, call.server, call.tool, call.session_id, request.request_id, context or b"{}")
-    return DecideQuery(envelope, call.arguments_json, context, request.entities_json)
+    envelope = _envelope(subject, call, request.request_id, context or b"{}")
+    return DecideQuery(envelope, call.arguments_json, context, request.entities_json, subject.facts)
 
 
-def read_filter(request: decision_service_pb2.FilterToolsRequest) -> EntityUid:
+def read_filter(request: decision_service_pb2.FilterToolsRequest, verify: Verify = refuse_tokens) -> Subject:
     """Who asks in a FilterToolsRequest, which is well-formed; raises as `read_authorize` does."""
     require(request.server, "server")
     for number, tool in enumerate(request.tools):
         require(tool.name, f"tools[{number}].name")
-    return read_subject(request.subject)
+    return read_subject(request.subject, verify)
 
 
 def listed(request: decision_service_pb2.FilterToolsRequest) -> list[tuple[str, bytes | None]]:
@@ -149,14 +170,19 @@ def _require_json(document: bytes, field: str, *, an_object: bool = False) -> No
         raise InvalidRequestError(field, f"`{field}`: {error}", "INVALID_JSON") from None
 
 
-def read_subject(subject: decision_pb2.Subject) -> EntityUid:
-    """The entity that asks."""
+def read_subject(subject: decision_pb2.Subject, verify: Verify = refuse_tokens) -> Subject:
+    """Who asks."""
     kind = subject.WhichOneof("subject")
     if kind is None:
         raise InvalidRequestError("subject", "give `entity` or `token`", "MISSING_FIELD")
+    acting = subject.HasField("on_behalf_of")
     if kind == "token":
-        raise InvalidTokenError("no token issuer is configured")
-    return read_uid(subject.entity, "subject.entity")
+        if acting:
+            message = "a token says itself whom its subject acts for"
+            raise InvalidRequestError("subject.on_behalf_of", message, "UNEXPECTED_FIELD")
+        return verify(subject.token)
+    on_behalf_of = read_uid(subject.on_behalf_of, "subject.on_behalf_of") if acting else None
+    return Subject(read_uid(subject.entity, "subject.entity"), on_behalf_of)
 
 
 def read_uid(uid: decision_pb2.EntityUid, field: str) -> EntityUid:

@@ -122,6 +122,7 @@ class _Build:
             schema=schema.schema if schema else None,
             tools={(tool.server, tool.name): _callable(tool) for tool in self._tools},
             principal_types=frozenset(schema.principal_types) if schema else None,
+            on_behalf_of_type=schema.on_behalf_of if schema else None,
             context=CallerContext(context_types, closed=schema is not None),
         )
         authorizer = Authorizer(model, options)

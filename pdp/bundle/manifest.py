@@ -79,9 +79,10 @@ class InterceptorBinding(_Section):
 
 
 class SchemaSection(_Section):
-    """`[schema]`: which entity types may be the subject of a tool call; empty for the default."""
+    """`[schema]`: which entity types may be the subject of a tool call, and act for whom; empty for the defaults."""
 
     principal_types: list[str] = []
+    on_behalf_of: str = ""
 
 
 class Manifest(_Section):

@@ -31,6 +31,7 @@ class _Written:
     text: str
     declared: tuple[str, ...]
     principal_types: tuple[str, ...]
+    on_behalf_of: str | None
     manifest: Manifest
 
     def with_tools(self, tools: Sequence[Tool]) -> str:
@@ -44,6 +45,7 @@ class _Written:
             resource_type=RESOURCE_TYPE,
             declare_server=RESOURCE_TYPE not in self.declared,
             context_types=self.manifest.context,
+            on_behalf_of=self.on_behalf_of,
             annotation_types={binding.name: binding.annotations for binding in bindings if binding.annotations},
         )
         return f"{self.text.rstrip()}\n\n{generated}"
@@ -51,7 +53,7 @@ class _Written:
 
 @dataclass(frozen=True, slots=True)
 class BundleSchema:
-    """The bundle's Cedar schema, whole, and the entity types that may be subjects of tool calls.
+    """The bundle's Cedar schema, whole, the entity types that may be subjects of tool calls, and whom they may act for.
 
     `text` is Cedar's own rendering and `digest` its sha256: equal for schemas that mean the same. `actions` is the
     JSON of the action entities with their groups.
@@ -62,6 +64,7 @@ class BundleSchema:
     digest: str
     actions: str
     principal_types: tuple[str, ...]
+    on_behalf_of: str | None
     _written: _Written
 
     def only(self, tools: Sequence[Tool]) -> cedarpy.Schema:
@@ -76,9 +79,11 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
         return None, [Problem(PATH, *LineIndex(written).position(excess), "the schema nests too deeply")]
     declared = declared_entity_types(written)
     principals, problems = _principal_types(declared, manifest)
+    acting_for, more = _on_behalf_of(declared, manifest)
+    problems += more
     if problems:
         return None, _syntax_problems(written) or problems
-    parts = _Written(written, tuple(declared), tuple(principals), manifest)
+    parts = _Written(written, tuple(declared), tuple(principals), acting_for, manifest)
     text = parts.with_tools(tools)
     try:
         schema = cedarpy.Schema.from_str(text, release_gil=True)
@@ -87,7 +92,7 @@ def build_schema(written: str, tools: Sequence[Tool], manifest: Manifest) -> tup
     canonical = str(schema)
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     actions = str(cedarpy.Entities.from_json_str("[]", schema))
-    return BundleSchema(schema, canonical, digest, actions, tuple(principals), parts), []
+    return BundleSchema(schema, canonical, digest, actions, tuple(principals), acting_for, parts), []
 
 
 def _syntax_problems(written: str) -> list[Problem]:
@@ -143,6 +148,17 @@ def _principal_types(declared: Sequence[str], manifest: Manifest) -> tuple[list[
         message = "declares no entity type that could be the subject of a tool call, such as `entity Agent;`"
         return [], [Problem(PATH, 1, 1, message)]
     return list(found), []
+
+
+def _on_behalf_of(declared: Sequence[str], manifest: Manifest) -> tuple[str | None, list[Problem]]:
+    """The type of whom subjects act for: as the manifest says, or `User` if there is such a type."""
+    asked = manifest.schema_.on_behalf_of
+    if asked and asked not in declared:
+        place = manifest.place("schema", "on_behalf_of")
+        message = f"`schema.on_behalf_of`: `{asked}` is not an entity type of `{PATH}`"
+        return None, [Problem(MANIFEST, *place, message)]
+    usual = (name for name in declared if name.rpartition("::")[2] == "User")
+    return asked or next(usual, None), []
 
 
 def _schema_problem(text: str, written: int, message: str) -> Problem:

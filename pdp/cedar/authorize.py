@@ -34,16 +34,17 @@ from pdp.cedar.model import (
     EntityUid,
     Query,
     ToolQuery,
-    is_entity_type,
 )
+from pdp.cedar.questions import MAX_KEY_LENGTH, is_small, possible_references, refused_field, require_type
 from pdp.cedar.request_entities import merge_request_entities
 from pdp.cedar.slices import PolicySlice, PolicySlices
-from pdp.errors import InvalidArgumentsError, InvalidRequestError
+from pdp.cedar.subject_entities import merge_subject_entities
+from pdp.errors import InvalidArgumentsError, InvalidRequestError, InvalidTokenError
 
-#: Longer questions are answered but not kept: a cache of 10,000 keys of 1 MiB would not be bounded in any useful way.
-_MAX_KEY_LENGTH = 8_192
+#: Subjects from tokens whose entities are at hand.
+_SUBJECTS = 4_096
 
-
+NO_SUBJECT = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
 UNKNOWN_TOOL = Denial(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
 
 
@@ -81,17 +82,23 @@ class PolicyModel:
     schema: cedarpy.Schema | None = None
     tools: Mapping[tuple[str, str], CallableTool] = field(default_factory=dict)
     principal_types: frozenset[str] | None = None
+    #: The type of `context.on_behalf_of` in the schema; None where there is none.
+    on_behalf_of_type: str | None = None
     context: CallerContext = field(default_factory=CallerContext)
 
 
 class _ShapeKey(NamedTuple):
-    """What makes a shape: `refs` are the context's entity references, `entities` the request's own, as JSON text."""
+    """What makes a shape: `refs` are the context's entity references, `entities` the request's own, as JSON text.
+
+    `subject_facts` is what a token says about the subject.
+    """
 
     principal: EntityUid
     action: EntityUid
     resource: EntityUid
     refs: tuple[EntityUid, ...]
     entities: bytes
+    subject_facts: str
 
 
 class _Shape:
@@ -132,7 +139,8 @@ class Authorizer:
         self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache)
         self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache)
-        self._stores: BoundedCache[bytes, EntityStore] = BoundedCache(256)
+        self._stores: BoundedCache[tuple[bytes, str], EntityStore] = BoundedCache(256)
+        self._subjects: BoundedCache[str, EntityStore] = BoundedCache(_SUBJECTS)
         self._answers: BoundedCache[Query, Authorization] = BoundedCache(options.decision_cache)
         self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(options.decision_cache)
         self._keeps_decisions = options.decision_cache > 0
@@ -146,6 +154,16 @@ class Authorizer:
     def slices(self) -> PolicySlices:
         """The policies, by what a request can match."""
         return self._slices
+
+    def subject_store(self, facts: str) -> EntityStore:
+        """The bundle's entities with what a token says of its subject. Raises InvalidTokenError where they disagree."""
+        if not facts:
+            return self._model.entities
+        store = self._subjects.get(facts)
+        if store is None:
+            store = merge_subject_entities(self._model.entities, json.loads(facts), self._model.schema)
+            self._subjects.put(facts, store)
+        return store
 
     def authorize(self, query: Query) -> Authorization:
         """The answer to `query`. Raises InvalidRequestError where the caller's part of it is malformed."""
@@ -192,7 +210,7 @@ class Authorizer:
         return None if prepared.key is None else self._evaluations.get(prepared.key)
 
     def _keep(self, query: Query, answer: Authorization) -> None:
-        if self._keeps_decisions and _is_small(query):
+        if self._keeps_decisions and is_small(query):
             self._answers.put(query, answer)
 
     def _evaluate(self, query: Query, prepared: _Prepared) -> Authorization:
@@ -234,40 +252,41 @@ class Authorizer:
         if isinstance(query, ToolQuery):
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, "the arguments cannot be represented")
         message = message.removeprefix("failed to build request: ")
-        raise InvalidRequestError(_refused_field(query, message), message)
+        raise InvalidRequestError(refused_field(query, message), message)
 
     def _prepare(self, query: Query) -> _Prepared | Authorization:
-        if isinstance(query, ToolQuery):
-            return self._prepare_tool_call(query)
-        return self._prepare_action(query)
+        try:
+            if isinstance(query, ToolQuery):
+                return self._prepare_tool_call(query)
+            return self._prepare_action(query)
+        except InvalidTokenError:
+            return Authorization(False, NO_SUBJECT)
 
     def _prepare_tool_call(self, query: ToolQuery) -> _Prepared | Authorization:
         model = self._model
         # 1. Who asks is an entity that may ask at all.
-        _require_type(query.principal, "subject.entity.type")
+        require_type(query.principal, "subject.entity.type")
         if model.principal_types is not None and query.principal.type not in model.principal_types:
             message = f"`{query.principal.type}` is not a principal type of tool calls in the bundle's schema"
             raise InvalidRequestError("subject.entity.type", message)
         # 2. What the caller adds is well-formed before anything of it is used.
         context = model.context.read(query.context)
-        store = self._store(query.entities)
+        store = self._store(query.entities, query.subject_facts)
         # 3. The tool is one that the operator has pinned.
         tool = model.tools.get((query.server, query.tool))
         if tool is None:
             return Authorization(False, UNKNOWN_TOOL)
         # 4. The agent's arguments become typed data, or nothing does.
         try:
-            converted = tool.convert(query.arguments)
+            full = self._call_context(query, context, tool)
         except InvalidArgumentsError as error:
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
-        full = {**context, "input": converted.value, "undeclared": converted.undeclared}
-        if query.session_id:
-            full["session_id"] = query.session_id
-        if query.facts:
-            full["interceptors"] = json.loads(query.facts)
         # 5. Only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
         refs = tuple(references(context)) if context else ()
-        shape = self._shape(_ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities), store)
+        if query.on_behalf_of is not None:
+            refs = (*refs, query.on_behalf_of)
+        shape_key = _ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities, query.subject_facts)
+        shape = self._shape(shape_key, store)
         text = shape.policies.cut(full)
         request = CedarRequest(shape.uids, text, shape.entities, None)
         if shape.fixed is None:
@@ -277,32 +296,59 @@ class Authorizer:
                 # Nothing of the agent's is in that request: what Cedar refuses is who asks.
                 raise InvalidRequestError("subject.entity", str(error)) from error
         key = None
-        if self._keeps_decisions and len(text) <= _MAX_KEY_LENGTH and _is_small(query):
-            key = (query.principal, tool.action, tool.resource, text, query.entities, refs)
+        if self._keeps_decisions and len(text) <= MAX_KEY_LENGTH and is_small(query):
+            key = (*shape_key, text)
         return _Prepared(shape.policies, request, shape.fixed, key)
 
+    def _call_context(self, query: ToolQuery, context: dict[str, Any], tool: CallableTool) -> dict[str, Any]:
+        """All that policies may read of a call. Raises InvalidArgumentsError for what the agent got wrong."""
+        converted = tool.convert(query.arguments)
+        full = {**context, "input": converted.value, "undeclared": converted.undeclared}
+        if query.session_id:
+            full["session_id"] = query.session_id
+        if query.facts:
+            full["interceptors"] = json.loads(query.facts)
+        if query.on_behalf_of is not None:
+            full["on_behalf_of"] = self._on_behalf_of(query.on_behalf_of)
+        return full
+
     def _prepare_action(self, query: ActionQuery) -> _Prepared:
-        _require_type(query.principal, "subject.entity.type")
-        _require_type(query.action, "action_on_resource.action.type")
-        _require_type(query.resource, "action_on_resource.resource.type")
+        require_type(query.principal, "subject.entity.type")
+        require_type(query.action, "action_on_resource.action.type")
+        require_type(query.resource, "action_on_resource.resource.type")
         context = self._model.context.parse(query.context)
-        refs = tuple(_possible_references(context))
-        key = _ShapeKey(query.principal, query.action, query.resource, refs, query.entities)
-        shape = self._shape(key, self._store(query.entities))
         text = query.context.decode() or "{}"
+        if query.on_behalf_of is not None:
+            if "on_behalf_of" in context:
+                raise InvalidRequestError("context_json", "`on_behalf_of` is filled in by the service for this subject")
+            context = {**context, "on_behalf_of": self._on_behalf_of(query.on_behalf_of)}
+            text = json.dumps(context)
+        refs = tuple(possible_references(context))
+        key = _ShapeKey(query.principal, query.action, query.resource, refs, query.entities, query.subject_facts)
+        shape = self._shape(key, self._store(query.entities, query.subject_facts))
         request = CedarRequest(shape.uids, text, shape.entities, self._model.schema)
         # The caller's context is for Cedar to check against the schema, so Cedar gets the whole request every time.
         return _Prepared(shape.policies, request)
 
-    def _store(self, entities: bytes) -> EntityStore:
-        """The entities that a question can see: the bundle's, with its own on top."""
+    def _on_behalf_of(self, uid: EntityUid) -> dict[str, dict[str, str]]:
+        """Whom the principal acts for, as policies see it."""
+        require_type(uid, "subject.on_behalf_of.type")
+        declared = self._model.on_behalf_of_type
+        if declared is not None and uid.type != declared:
+            message = f"`{uid.type}` is not the type that the bundle's schema has for `on_behalf_of`, `{declared}`"
+            raise InvalidRequestError("subject.on_behalf_of.type", message)
+        return {"__entity": {"type": uid.type, "id": uid.id}}
+
+    def _store(self, entities: bytes, facts: str) -> EntityStore:
+        """The entities that a question can see: the bundle's, with its subject's and its own on top."""
+        base = self.subject_store(facts)
         if not entities:
-            return self._model.entities
-        store = self._stores.get(entities)
+            return base
+        store = self._stores.get((entities, facts))
         if store is None:
-            store = merge_request_entities(self._model.entities, entities, self._model.schema)
-            if len(entities) <= _MAX_KEY_LENGTH:
-                self._stores.put(entities, store)
+            store = merge_request_entities(base, entities, self._model.schema)
+            if len(entities) <= MAX_KEY_LENGTH:
+                self._stores.put((entities, facts), store)
         return store
 
     def _shape(self, key: _ShapeKey, store: EntityStore) -> _Shape:
@@ -311,50 +357,8 @@ class Authorizer:
             policies = self._slices.find(*((uid, store.ancestors(uid)) for uid in key[:3]))
             roots = {*key[:3], *key.refs, *policies.literals}
             shape = _Shape(key, policies, store.slice(roots, policies.derefs))
-            if len(key.entities) + sum(len(uid.type) + len(uid.id) for uid in (*key[:3], *key.refs)) <= _MAX_KEY_LENGTH:
+            names = sum(len(uid.type) + len(uid.id) for uid in (*key[:3], *key.refs))
+            if len(key.entities) + len(key.subject_facts) + names <= MAX_KEY_LENGTH:
                 # A shape keeps its slice alive, so many shapes with large slices count for more.
                 self._shapes.put(key, shape, 1 + policies.weight // 8)
         return shape
-
-
-def _is_small(query: Query) -> bool:
-    """Whether a question is short enough to be kept as a key."""
-    size = len(query.principal.id) + len(query.context) + len(query.entities)
-    if isinstance(query, ToolQuery):
-        names = len(query.server) + len(query.tool) + len(query.session_id)
-        return size + names + len(query.arguments) + len(query.facts) <= _MAX_KEY_LENGTH
-    return size + len(query.action.id) + len(query.resource.id) <= _MAX_KEY_LENGTH
-
-
-def _require_type(uid: EntityUid, field_name: str) -> None:
-    if not is_entity_type(uid.type):
-        raise InvalidRequestError(field_name, f"`{uid.type}` is not a Cedar entity type name")
-
-
-def _refused_field(query: ActionQuery, message: str) -> str:
-    """The field that Cedar's complaint is about: it begins with the part of the request, or names the entity."""
-    parts = {
-        "principal": ("subject.entity", query.principal),
-        "action": ("action_on_resource.action", query.action),
-        "resource": ("action_on_resource.resource", query.resource),
-    }
-    first = message.partition(" ")[0]
-    if first in parts:
-        return parts[first][0]
-    named = (field for field, uid in parts.values() if message.startswith(f"entity `{uid}`"))
-    return next(named, "context_json")
-
-
-def _possible_references(value: Any) -> list[EntityUid]:
-    """Every entity that a context might refer to, escaped or not: with a schema, `{"type", "id"}` alone is enough."""
-    found: list[EntityUid] = []
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, dict):
-            if isinstance(current.get("type"), str) and isinstance(current.get("id"), str):
-                found.append(EntityUid(current["type"], current["id"]))
-            pending.extend(current.values())
-        elif isinstance(current, list):
-            pending.extend(current)
-    return found

@@ -16,7 +16,7 @@ from pdp.errors import InvalidArgumentsError, InvalidRequestError
 
 #: Keys of a tool call's context that this service fills in. A caller that sends them is mistaken, or is passing on
 #: what an agent made up.
-RESERVED = frozenset({"input", "undeclared", "session_id", "interceptors"})
+RESERVED = frozenset({"input", "undeclared", "session_id", "interceptors", "on_behalf_of"})
 
 _FIELD = "context_json"
 #: Longer contexts are not kept: a thousand of 1 MiB would be too much memory.

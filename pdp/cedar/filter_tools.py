@@ -17,17 +17,18 @@ from pdp.cedar.authorize import UNKNOWN_TOOL, CallableTool, PolicyModel
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.conditions import Guard
 from pdp.cedar.engine import ask, read
-from pdp.cedar.entities import references
+from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import NOT_PERMITTED, cedar_uids, forbidden_by
 from pdp.cedar.index import Rule
-from pdp.cedar.model import Denial, EntityUid, is_entity_type
+from pdp.cedar.model import Denial, EntityUid, Subject
 from pdp.cedar.policies import Constraint
+from pdp.cedar.questions import MAX_KEY_LENGTH, require_type
 from pdp.cedar.slices import PolicySlices
 from pdp.errors import InvalidRequestError
 
 #: Answers kept, one for each tool of a list.
 _ANSWERS = 200_000
-_MAX_KEY_LENGTH = 8_192
+_ON_BEHALF_OF = "on_behalf_of"
 
 _Answers = dict[str, Denial | None]
 
@@ -38,39 +39,45 @@ class ToolFilter:
     def __init__(self, model: PolicyModel, slices: PolicySlices) -> None:
         self._model = model
         self._slices = slices
-        self._kept: BoundedCache[tuple[EntityUid, str, bytes], _Answers] = BoundedCache(_ANSWERS)
+        self._kept: BoundedCache[tuple[Subject, str, bytes], _Answers] = BoundedCache(_ANSWERS)
 
-    def filter(self, principal: EntityUid, server: str, names: Sequence[str], context: bytes) -> _Answers:
+    def filter(
+        self, subject: Subject, server: str, names: Sequence[str], context: bytes, entities: EntityStore | None = None
+    ) -> _Answers:
         """For each tool why the subject can never call it, or None if it could. `context` is JSON text, or empty.
 
-        Raises InvalidRequestError where the caller's part is malformed.
+        `entities` are those that a question of this subject can see, the bundle's if there are no others. Raises
+        InvalidRequestError where the caller's part is malformed.
         """
-        model = self._model
-        if not is_entity_type(principal.type):
-            raise InvalidRequestError("subject.entity.type", f"`{principal.type}` is not a Cedar entity type name")
+        model, principal = self._model, subject.principal
+        require_type(principal, "subject.entity.type")
         if model.principal_types is not None and principal.type not in model.principal_types:
             message = f"`{principal.type}` is not a principal type of tool calls in the bundle's schema"
             raise InvalidRequestError("subject.entity.type", message)
         given = model.context.read(context)
-        key = (principal, server, context)
+        if subject.on_behalf_of is not None:
+            given = {**given, _ON_BEHALF_OF: {"__entity": subject.on_behalf_of._asdict()}}
+        key = (subject, server, context)
         known = self._kept.get(key)
         if known is None or not known.keys() >= set(names):
-            known = {**(known or {}), **self._answer(principal, server, names, given)}
-            if len(principal.id) + len(server) + len(context) <= _MAX_KEY_LENGTH:
+            store = model.entities if entities is None else entities
+            known = {**(known or {}), **self._answer(principal, server, names, given, store)}
+            if len(principal.id) + len(subject.facts) + len(server) + len(context) <= MAX_KEY_LENGTH:
                 self._kept.put(key, known, 1 + len(known))
         return {name: known[name] for name in names}
 
-    def _answer(self, principal: EntityUid, server: str, names: Sequence[str], given: dict[str, Any]) -> _Answers:
+    def _answer(
+        self, principal: EntityUid, server: str, names: Sequence[str], given: dict[str, Any], store: EntityStore
+    ) -> _Answers:
         tools = {name: self._model.tools.get((server, name)) for name in names}
-        rules = {name: self._rules(principal, tool) for name, tool in tools.items() if tool is not None}
+        rules = {name: self._rules(principal, tool, store) for name, tool in tools.items() if tool is not None}
         candidates = {id(rule): rule for found in rules.values() for rule in found}
         tool = next((tool for tool in tools.values() if tool is not None), None)
-        held = self._held(candidates.values(), principal, tool, given) if tool is not None else frozenset()
+        held = self._held(candidates.values(), principal, tool, given, store) if tool is not None else frozenset()
         return {name: _denial(rules[name], held, given) if name in rules else UNKNOWN_TOOL for name in names}
 
-    def _rules(self, principal: EntityUid, tool: CallableTool) -> list[Rule]:
+    def _rules(self, principal: EntityUid, tool: CallableTool, store: EntityStore) -> list[Rule]:
         """The enforced rules whose scope matches a call of this tool."""
-        store = self._model.entities
         parts = [(uid, store.ancestors(uid)) for uid in (principal, tool.action, tool.resource)]
         return [
             rule
@@ -82,7 +89,12 @@ class ToolFilter:
         ]
 
     def _held(
-        self, rules: Iterable[Rule], principal: EntityUid, tool: CallableTool, given: dict[str, Any]
+        self,
+        rules: Iterable[Rule],
+        principal: EntityUid,
+        tool: CallableTool,
+        given: dict[str, Any],
+        store: EntityStore,
     ) -> frozenset[str]:
         """The texts of those guards that hold, of all that can be known."""
         found = list(rules)
@@ -92,7 +104,7 @@ class ToolFilter:
         texts = list(guards)
         literals = frozenset[EntityUid]().union(*(rule.policy.literals for rule in found))
         roots = {principal, tool.action, tool.resource, *references(given), *literals}
-        entities = self._model.entities.slice(roots, max(rule.policy.derefs for rule in found))
+        entities = store.slice(roots, max(rule.policy.derefs for rule in found))
         request = {**cedar_uids(principal, tool.action, tool.resource), "context": json.dumps(given)}
         [answer] = ask([request], _as_permits(texts), entities, None)
         decision, reasons, errors = read(answer)
@@ -120,8 +132,10 @@ def _can_apply(rule: Rule, held: frozenset[str], given: dict[str, Any]) -> bool:
 
 
 def _is_known(guard: Guard, given: dict[str, Any]) -> bool:
-    """Whether all that a guard reads of the context is given. What is not given may still come with a call."""
-    return guard.keys <= given.keys()
+    """Whether all that a guard reads of the context is given. What is not given may still come with a call, but for
+    whom the subject acts for: that is known to be nobody.
+    """
+    return all(key in given or key == _ON_BEHALF_OF for key in guard.keys)
 
 
 def _is_of_type(constraint: Constraint, uid: EntityUid) -> bool:

@@ -121,20 +121,37 @@ class Authorization:
         return Authorization(False, Denial(code, message))
 
 
+class Subject(NamedTuple):
+    """Who asks: `principal`, for `on_behalf_of` if that is not None.
+
+    `facts` is what a token says about these two: entities in explicit Cedar JSON, as JSON text, or empty.
+    """
+
+    principal: EntityUid
+    on_behalf_of: EntityUid | None = None
+    facts: str = ""
+
+
 class ActionQuery(NamedTuple):
-    """May `principal` do `action` on `resource`? `context` and `entities` are Cedar JSON texts, empty for none."""
+    """May `principal` do `action` on `resource`? `context` and `entities` are Cedar JSON texts, empty for none.
+
+    `on_behalf_of` and `subject_facts` are as in `Subject`.
+    """
 
     principal: EntityUid
     action: EntityUid
     resource: EntityUid
     context: bytes = b""
     entities: bytes = b""
+    on_behalf_of: EntityUid | None = None
+    subject_facts: str = ""
 
 
 class ToolQuery(NamedTuple):
     """May `principal` call this tool with these arguments? All bytes are UTF-8 JSON texts, empty for none.
 
     `facts` is what interceptors stated, by their names: explicit Cedar JSON of the declared types, canonical, or empty.
+    `on_behalf_of` and `subject_facts` are as in `Subject`.
     """
 
     principal: EntityUid
@@ -145,6 +162,8 @@ class ToolQuery(NamedTuple):
     context: bytes = b""
     entities: bytes = b""
     facts: str = ""
+    on_behalf_of: EntityUid | None = None
+    subject_facts: str = ""
 
 
 #: A question. Both kinds are tuples of unequal length, so a query is its own cache key.

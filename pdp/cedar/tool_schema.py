@@ -28,7 +28,7 @@ _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 #: What makes a tool what it is; nothing else of its definition counts.
 DEFINING = ("description", "inputSchema", "annotations")
 #: What a tool call's context always has; see `schema_text`.
-_OWN_KEYS = frozenset({"input", "undeclared", "session_id", "interceptors"})
+_OWN_KEYS = frozenset({"input", "undeclared", "session_id", "interceptors", "on_behalf_of"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,7 @@ def schema_text(
     declare_server: bool = False,
     context_types: Mapping[str, str] | None = None,
     annotation_types: Mapping[str, Mapping[str, str]] | None = None,
+    on_behalf_of: str | None = None,
 ) -> str:
     """Cedar schema text with one action for each tool and for each group.
 
@@ -185,12 +186,12 @@ def schema_text(
     are optional. `declare_server` declares the resource's entity type too. Raises ValueError for names and types that
     Cedar would not take.
     """
-    for name in (*principal_types, resource_type):
+    for name in (*principal_types, resource_type, *([on_behalf_of] if on_behalf_of else [])):
         if not is_entity_type(name):
             raise ValueError(f"`{name}` is not the name of an entity type")
     if tools and not principal_types:
         raise ValueError("no entity type is named that may call tools")
-    facts = _facts(context_types or {}, annotation_types or {})
+    facts = _facts(context_types or {}, annotation_types or {}, on_behalf_of)
     callers = ", ".join(principal_types)
     filled = dict.fromkeys(group for tool in tools for group in tool.groups)
     lines = [f"entity {resource_type};"] if declare_server else []
@@ -203,14 +204,15 @@ def schema_text(
 
 
 def _facts(
-    context_types: Mapping[str, str], annotation_types: Mapping[str, Mapping[str, str]]
+    context_types: Mapping[str, str], annotation_types: Mapping[str, Mapping[str, str]], on_behalf_of: str | None
 ) -> list[tuple[str, bool, str]]:
     for name in context_types:
         if name in _OWN_KEYS:
             raise ValueError(f"`{name}` is filled in for every tool call and cannot be declared")
     stated = [(name, False, record_syntax(_optional(types))) for name, types in annotation_types.items()]
     interceptors = [("interceptors", False, record_syntax(stated))] if stated else []
-    return [("session_id", False, "String"), *interceptors, *_optional(context_types)]
+    acting = [("on_behalf_of", False, on_behalf_of)] if on_behalf_of else []
+    return [("session_id", False, "String"), *acting, *interceptors, *_optional(context_types)]
 
 
 def _optional(types: Mapping[str, str]) -> list[tuple[str, bool, str]]:

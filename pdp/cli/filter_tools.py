@@ -58,12 +58,12 @@ def _listed(path: str) -> Iterator[pb.ListedTool]:
 
 def _by_bundle(request: pb.FilterToolsRequest, arguments: Namespace, snapshot: Snapshot) -> pb.FilterToolsResponse:
     """What a service with this bundle would answer; without any tools named, about all that the bundle pins."""
-    principal = wire.read_filter(request)
+    subject = wire.read_filter(request)
     tools = request.tools
     if arguments.manifest is None and arguments.tools is None:
         tools.extend(pb.ListedTool(name=name) for name in _pinned(arguments, snapshot))
     names = [tool.name for tool in tools]
-    denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
+    denials = snapshot.tool_filter.filter(subject, request.server, names, request.context_json)
     denials |= LiveDefinitions().check(snapshot.authorizer.model.tools, request.server, wire.listed(request))
     if snapshot.in_shadow:
         denials = dict.fromkeys(names)

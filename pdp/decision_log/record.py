@@ -125,7 +125,14 @@ def interception_line(
 
 def _intercepted(query: ChainQuery, policy: ArgumentsPolicy) -> str:
     envelope, payload = query.envelope, query.payload
-    call = ToolQuery(envelope.subject, envelope.server, envelope.tool, payload.arguments, envelope.session_id)
+    call = ToolQuery(
+        envelope.subject,
+        envelope.server,
+        envelope.tool,
+        payload.arguments,
+        envelope.session_id,
+        on_behalf_of=envelope.on_behalf_of,
+    )
     text = _question(call, policy)
     if payload.result is not None and policy != "none":
         text += f',"result_sha256":"{hashlib.sha256(payload.result).hexdigest()}"'
@@ -160,10 +167,13 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def _question(query: Query, policy: ArgumentsPolicy) -> str:
+    subject = f'"subject":{_uid(query.principal)}'
+    if query.on_behalf_of is not None:
+        subject += f',"on_behalf_of":{_uid(query.on_behalf_of)}'
     if not isinstance(query, ToolQuery):
-        return f'"subject":{_uid(query.principal)},"action":{_uid(query.action)},"resource":{_uid(query.resource)}'
+        return f'{subject},"action":{_uid(query.action)},"resource":{_uid(query.resource)}'
     action = _uid(EntityUid(_ACTION, f"{query.server}/{query.tool}"))
-    text = f'"subject":{_uid(query.principal)},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, query.server))}'
+    text = f'{subject},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, query.server))}'
     if query.session_id:
         text += f',"session_id":{quoted(query.session_id)}'
     if policy == "hash":

@@ -56,16 +56,22 @@ class Envelope:
     session_id: str = ""
     request_id: str = ""
     context: bytes = b"{}"
+    on_behalf_of: EntityUid | None = None
 
 
 def request_prefix(phase: Phase, envelope: Envelope) -> bytes:
     """The beginning of every request of a chain, up to the arguments."""
-    subject, call = envelope.subject, envelope
+    call = envelope
+    acting = f'"on_behalf_of":{_uid(call.on_behalf_of)},' if call.on_behalf_of is not None else ""
     return (
-        f'{{"v":1,"phase":"{phase}","request_id":{quoted(call.request_id)},"subject":{{"type":{quoted(subject.type)},'
-        f'"id":{quoted(subject.id)}}},"tool_call":{{"server":{quoted(call.server)},"tool":{quoted(call.tool)},'
+        f'{{"v":1,"phase":"{phase}","request_id":{quoted(call.request_id)},"subject":{_uid(call.subject)},{acting}'
+        f'"tool_call":{{"server":{quoted(call.server)},"tool":{quoted(call.tool)},'
         f'"session_id":{quoted(call.session_id)},"arguments":'
     ).encode()
+
+
+def _uid(uid: EntityUid) -> str:
+    return f'{{"type":{quoted(uid.type)},"id":{quoted(uid.id)}}}'
 
 
 def request_text(

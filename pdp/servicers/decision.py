@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 import grpc
+import structlog
 from google.rpc import code_pb2
 
 from pdp import wire
@@ -16,7 +17,8 @@ from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
 from pdp.candidate import Answered, Candidate
-from pdp.cedar.model import Authorization, Denial, DenialCode, Query, ToolQuery
+from pdp.cedar.authorize import NO_SUBJECT
+from pdp.cedar.model import Authorization, Denial, Query, ToolQuery
 from pdp.config import LimitsConfig
 from pdp.decide import Decided, DecideQuery, asked_query, decide
 from pdp.errors import (
@@ -38,7 +40,7 @@ _BATCH_STEP = 100
 #: How long a chain may take for a caller without a deadline; each interceptor has a time of its own besides.
 _LONGEST_SECONDS = 600.0
 
-_NOBODY = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
+_log = structlog.get_logger("pdp.identity")
 
 
 _Q = TypeVar("_Q")
@@ -68,12 +70,14 @@ class DecisionServicer:
         limits: LimitsConfig,
         live: LiveDefinitions,
         candidate: Candidate | None = None,
+        verify: wire.Verify = wire.refuse_tokens,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._limits = limits
         self._live = live
         self._candidate = candidate
+        self._verify = verify
 
     def Authorize(self, request: pb.AuthorizeRequest, context: grpc.ServicerContext) -> pb.AuthorizeResponse:
         """One question."""
@@ -106,7 +110,7 @@ class DecisionServicer:
         _require_time(context)
         snapshot = self._store.current()
         phase = wire.read_phase(request.phase)
-        query = _read_intercept(request)
+        query = self._read_intercept(request)
         answer = _intercepted(query, snapshot, request, _deadline_ns(context))
         duration_ns = time.perf_counter_ns() - started
         decision_id = self._record_interception(request, phase, query, answer, snapshot, duration_ns)
@@ -137,11 +141,12 @@ class DecisionServicer:
     ) -> Mapping[str, Denial | None]:
         """Why tools are hidden, None for those that are not."""
         try:
-            principal = wire.read_filter(request)
-        except InvalidTokenError:
-            found: Mapping[str, Denial | None] = dict.fromkeys(names, _NOBODY)
+            subject = wire.read_filter(request, self._verify)
+            entities = snapshot.authorizer.subject_store(subject.facts)
+        except InvalidTokenError as error:
+            found: Mapping[str, Denial | None] = dict.fromkeys(names, _nobody(error))
         else:
-            denials = snapshot.tool_filter.filter(principal, request.server, names, request.context_json)
+            denials = snapshot.tool_filter.filter(subject, request.server, names, request.context_json, entities)
             changed = self._live.check(snapshot.authorizer.model.tools, request.server, wire.listed(request))
             found = {**denials, **changed}
         return dict.fromkeys(names) if snapshot.in_shadow else found
@@ -170,9 +175,10 @@ class DecisionServicer:
     def _read(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query]:
         """The question, or why it is denied without asking any policy."""
         try:
-            query = wire.read_authorize(request)
-        except InvalidTokenError:
-            return _Asked(None, _NOBODY)
+            query = wire.read_authorize(request, self._verify)
+            snapshot.authorizer.subject_store(query.subject_facts)
+        except InvalidTokenError as error:
+            return _Asked(None, _nobody(error))
         if not isinstance(query, ToolQuery):
             return _Asked(query)
         return _Asked(query, self._live.denial(snapshot.authorizer.model.tools, query.server, query.tool))
@@ -185,11 +191,20 @@ class DecisionServicer:
 
     def _read_decide(self, request: pb.DecideRequest, snapshot: Snapshot) -> _Asked[DecideQuery]:
         try:
-            query = wire.read_decide(request)
-        except InvalidTokenError:
-            return _Asked(None, _NOBODY)
-        tools = snapshot.authorizer.model.tools
-        return _Asked(query, self._live.denial(tools, query.envelope.server, query.envelope.tool))
+            query = wire.read_decide(request, self._verify)
+            snapshot.authorizer.subject_store(query.subject_facts)
+        except InvalidTokenError as error:
+            return _Asked(None, _nobody(error))
+        tools, envelope = snapshot.authorizer.model.tools, query.envelope
+        if request.HasField("definition_json"):
+            self._live.report(tools, envelope.server, [(envelope.tool, request.definition_json)])
+        return _Asked(query, self._live.denial(tools, envelope.server, envelope.tool))
+
+    def _read_intercept(self, request: pb.InterceptRequest) -> ChainQuery | Interception:
+        try:
+            return wire.read_intercept(request, self._verify)
+        except InvalidTokenError as error:
+            return Interception(b"", False, (), _nobody(error))
 
     def _record_interception(
         self,
@@ -291,11 +306,10 @@ def _intercepted(
     return interception_in_shadow(answer, request.result_json or request.tool_call.arguments_json)
 
 
-def _read_intercept(request: pb.InterceptRequest) -> ChainQuery | Interception:
-    try:
-        return wire.read_intercept(request)
-    except InvalidTokenError:
-        return Interception(b"", False, (), _NOBODY)
+def _nobody(error: InvalidTokenError) -> Denial:
+    """The denial of a token's subject; why it is denied is for the log only."""
+    _log.warning("token refused", cause=str(error))
+    return NO_SUBJECT
 
 
 def _deadline_ns(context: grpc.ServicerContext) -> int:

@@ -68,6 +68,14 @@ class Service(Client):
         assert lines.pop() == b""
         return [json.loads(line) for line in lines]
 
+    def record_of(self, decision_id: str) -> dict[str, Any]:
+        """The line about one decision, once it is there."""
+        name = decision_id.encode()
+        wait_until(lambda: name in self.log.read_bytes(), f"the decision {decision_id} in the log")
+        wait_until(lambda: self.log.read_bytes().endswith(b"\n"), "the end of the line")
+        lines = (json.loads(line) for line in self.log.read_bytes().splitlines())
+        return next(line for line in lines if line.get("decision_id") == decision_id)
+
 
 def connect(address: str) -> grpc.Channel:
     """A channel with a connection of its own."""

@@ -101,7 +101,7 @@ BAD_JSON = [b"\xff", b" ", b"{", b"nope", b'{"a":1,"a":1}', b'{"a":{"b":[{"c":1,
 BAD_JSON += [b'{"a":' * 40 + b"1" + b"}" * 40, b"\xef\xbb\xbf{}", b'{"a":"\\ud800"}', b"null", b"5", b'"x"']
 BAD_CONTEXTS = [*BAD_JSON, b"[]", b'{"mfa":1.5}', b'{"mfa":null}', b'{"mfa":{"__entity":5}}', b'{"__expr":"1"}']
 BAD_CONTEXTS += [b'{"n":1e400}', b'{"x":{"__extn":{"fn":"nope","arg":"1"}}}', b'{"n":99999999999999999999}']
-RESERVED = ["input", "undeclared", "session_id", "interceptors"]
+RESERVED = ["input", "undeclared", "session_id", "interceptors", "on_behalf_of"]
 
 
 @pytest.mark.parametrize("context", BAD_CONTEXTS)

@@ -217,9 +217,8 @@ def test_a_token_that_establishes_nobody_is_a_denial(service: Service) -> None:
 
 def test_both_layers_are_one_record(service: Service) -> None:
     """A decision is one line: what was asked, what the policies said, and what each interceptor did."""
-    before = service.log.read_bytes().count(b"\n")
     answer = decide(service, "lowered", b'{"n":50}', request_id="r-1")
-    record = next(line for line in service.records(before + 1) if line["decision_id"] == answer.decision_id)
+    record = service.record_of(answer.decision_id)
     assert (record["kind"], record["decision"], record["policies"]) == ("decide", "ALLOW", ["small"])
     assert record["arguments_sha256"] == hashlib.sha256(b'{"n":50}').hexdigest()
     assert (record["mutated"], record["request_id"]) == (True, "r-1")

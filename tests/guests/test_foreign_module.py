@@ -1,4 +1,4 @@
-"""A module that nobody here wrote: the redactor in the package `pii-shield-wasi`, Go for WASI preview 1, six megabytes."""
+"""A module that nobody here wrote: the redactor of the package `pii-shield-wasi`, Go for WASI, six megabytes."""
 
 from __future__ import annotations
 
@@ -20,25 +20,31 @@ def content() -> bytes:
     return bytes(located.read_bytes())
 
 
-def test_it_is_inspected(content: bytes) -> None:
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    """One for all: compiling takes seconds."""
+    return Sandbox(SandboxOptions())
+
+
+def test_it_is_inspected(sandbox: Sandbox, content: bytes) -> None:
     """It compiles within the limits, and what it is, imports and exports is known without running it."""
-    facts = Sandbox(SandboxOptions()).inspect(content)
+    facts = sandbox.inspect(content)
     assert (facts.kind, facts.size_bytes) == ("core", len(content))
     assert {"allocate", "redact", "memory", "_initialize"} <= set(facts.exports)
     assert {name.partition(".")[0] for name in facts.imports} == {WASI}
 
 
-def test_all_that_it_imports_is_there(content: bytes) -> None:
+def test_all_that_it_imports_is_there(sandbox: Sandbox, content: bytes) -> None:
     """The stand-ins for WASI have every function that a real Go module asks for."""
-    facts = Sandbox(SandboxOptions()).inspect(content)
+    facts = sandbox.inspect(content)
     wanted = [name.partition(".")[2] for name in facts.imports]
     assert len(wanted) > 10
     assert [name for name in wanted if signature(WASI, name, ()) is None] == []
 
 
-def test_it_is_refused_for_what_it_is(content: bytes) -> None:
+def test_it_is_refused_for_what_it_is(sandbox: Sandbox, content: bytes) -> None:
     """It speaks another interface, so it is no interceptor, and the refusal says exactly that."""
     with pytest.raises(ModuleRefusedError) as caught:
-        Sandbox(SandboxOptions()).load(content, Terms(("response",), CallLimits()), {}, lambda level, text: None)
+        sandbox.load(content, Terms(("response",), CallLimits()), {}, lambda level, text: None)
     assert caught.value.error_class is ErrorClass.LOAD
     assert caught.value.reason == "it is no interceptor: it does not export `pdp_abi_v1`"

@@ -6,7 +6,7 @@ import pytest
 
 from pdp.cedar.filter_tools import ToolFilter
 from pdp.cedar.index import Rule
-from pdp.cedar.model import DenialCode, EntityUid, ToolQuery
+from pdp.cedar.model import DenialCode, EntityUid, Subject, ToolQuery
 from tests.property.test_differential import TOOLS, WORLDS, Sides
 from tests.property.worlds import make_queries, make_world
 
@@ -36,7 +36,7 @@ def test_what_is_hidden_is_never_allowed(block: int) -> None:
         sides = Sides(make_world(seed))
         tools = _filter(sides)
         for query in _tool_queries(sides, seed):
-            denial = tools.filter(query.principal, query.server, NAMES, b"")[query.tool]
+            denial = tools.filter(Subject(query.principal), query.server, NAMES, b"")[query.tool]
             answer = sides.authorizer.authorize(query)
             if denial is not None:
                 assert not answer.allowed, (seed, query, denial)
@@ -54,7 +54,7 @@ def test_the_worlds_are_worth_filtering() -> None:
     for seed in range(60):
         tools = _filter(Sides(make_world(seed)))
         for number in range(8):
-            for denial in tools.filter(EntityUid("User", f"u{number}"), "srv", NAMES, b"").values():
+            for denial in tools.filter(Subject(EntityUid("User", f"u{number}")), "srv", NAMES, b"").values():
                 seen["listed" if denial is None else denial.code] += 1
     assert min(seen.values()) > 20, seen
 
@@ -64,7 +64,7 @@ def test_a_second_answer_is_the_first() -> None:
     for seed in range(20):
         sides = Sides(make_world(seed))
         kept, fresh = _filter(sides), _filter(sides)
-        user = EntityUid("User", "u1")
+        user = Subject(EntityUid("User", "u1"))
         first = kept.filter(user, "srv", NAMES[:1], b"")
         assert kept.filter(user, "srv", NAMES, b"") == fresh.filter(user, "srv", NAMES, b"")
         assert kept.filter(user, "srv", NAMES[:1], b"") == first

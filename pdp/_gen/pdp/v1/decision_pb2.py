@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pdp._gen.pdp.v1 import interceptor_pb2 as pdp_dot_v1_dot_interceptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15pdp/v1/decision.proto\x12\x06pdp.v1\x1a\x18pdp/v1/interceptor.proto\"%\n\tEntityUid\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"O\n\x07Subject\x12#\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x11.pdp.v1.EntityUidH\x00\x12\x14\n\x05token\x18\x02 \x01(\tB\x03\x80\x01\x01H\x00\x42\t\n\x07subject\"Z\n\x10\x41\x63tionOnResource\x12!\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x11.pdp.v1.EntityUid\x12#\n\x08resource\x18\x02 \x01(\x0b\x32\x11.pdp.v1.EntityUid\"T\n\x08ToolCall\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\x0c\x12\x12\n\nsession_id\x18\x04 \x01(\t\";\n\x06\x44\x65nial\x12 \n\x04\x63ode\x18\x01 \x01(\x0e\x32\x12.pdp.v1.DenialCode\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xbb\x01\n\x11\x44\x65terminingPolicy\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x1e\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x0e.pdp.v1.Effect\x12?\n\x0b\x61nnotations\x18\x03 \x03(\x0b\x32*.pdp.v1.DeterminingPolicy.AnnotationsEntry\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"1\n\x0bPolicyError\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xcb\x01\n\x0cShadowReport\x12+\n\x11would_be_decision\x18\x01 \x01(\x0e\x32\x10.pdp.v1.Decision\x12\x19\n\x11\x66lipping_policies\x18\x02 \x03(\t\x12\x18\n\x10matched_policies\x18\x03 \x03(\t\x12\x30\n\x0cinterceptors\x18\x04 \x03(\x0b\x32\x1a.pdp.v1.InterceptorOutcome\x12\'\n\x0fwould_be_denial\x18\x05 \x01(\x0b\x32\x0e.pdp.v1.Denial*K\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02*\xcc\x02\n\nDenialCode\x12\x1b\n\x17\x44\x45NIAL_CODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45NIAL_CODE_FORBIDDEN\x10\x01\x12\"\n\x1e\x44\x45NIAL_CODE_NO_MATCHING_POLICY\x10\x02\x12\x1c\n\x18\x44\x45NIAL_CODE_POLICY_ERROR\x10\x03\x12!\n\x1d\x44\x45NIAL_CODE_INVALID_ARGUMENTS\x10\x04\x12\x1c\n\x18\x44\x45NIAL_CODE_UNKNOWN_TOOL\x10\x05\x12\x1c\n\x18\x44\x45NIAL_CODE_TOOL_CHANGED\x10\x06\x12\x1d\n\x19\x44\x45NIAL_CODE_INVALID_TOKEN\x10\x07\x12\"\n\x1e\x44\x45NIAL_CODE_INTERCEPTOR_DENIED\x10\x08\x12\"\n\x1e\x44\x45NIAL_CODE_INTERCEPTOR_FAILED\x10\t*F\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x11\n\rEFFECT_PERMIT\x10\x01\x12\x11\n\rEFFECT_FORBID\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15pdp/v1/decision.proto\x12\x06pdp.v1\x1a\x18pdp/v1/interceptor.proto\"%\n\tEntityUid\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"x\n\x07Subject\x12#\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x11.pdp.v1.EntityUidH\x00\x12\x14\n\x05token\x18\x02 \x01(\tB\x03\x80\x01\x01H\x00\x12\'\n\x0con_behalf_of\x18\x03 \x01(\x0b\x32\x11.pdp.v1.EntityUidB\t\n\x07subject\"Z\n\x10\x41\x63tionOnResource\x12!\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x11.pdp.v1.EntityUid\x12#\n\x08resource\x18\x02 \x01(\x0b\x32\x11.pdp.v1.EntityUid\"T\n\x08ToolCall\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\x0c\x12\x12\n\nsession_id\x18\x04 \x01(\t\";\n\x06\x44\x65nial\x12 \n\x04\x63ode\x18\x01 \x01(\x0e\x32\x12.pdp.v1.DenialCode\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xbb\x01\n\x11\x44\x65terminingPolicy\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x1e\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x0e.pdp.v1.Effect\x12?\n\x0b\x61nnotations\x18\x03 \x03(\x0b\x32*.pdp.v1.DeterminingPolicy.AnnotationsEntry\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"1\n\x0bPolicyError\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xcb\x01\n\x0cShadowReport\x12+\n\x11would_be_decision\x18\x01 \x01(\x0e\x32\x10.pdp.v1.Decision\x12\x19\n\x11\x66lipping_policies\x18\x02 \x03(\t\x12\x18\n\x10matched_policies\x18\x03 \x03(\t\x12\x30\n\x0cinterceptors\x18\x04 \x03(\x0b\x32\x1a.pdp.v1.InterceptorOutcome\x12\'\n\x0fwould_be_denial\x18\x05 \x01(\x0b\x32\x0e.pdp.v1.Denial*K\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02*\xcc\x02\n\nDenialCode\x12\x1b\n\x17\x44\x45NIAL_CODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45NIAL_CODE_FORBIDDEN\x10\x01\x12\"\n\x1e\x44\x45NIAL_CODE_NO_MATCHING_POLICY\x10\x02\x12\x1c\n\x18\x44\x45NIAL_CODE_POLICY_ERROR\x10\x03\x12!\n\x1d\x44\x45NIAL_CODE_INVALID_ARGUMENTS\x10\x04\x12\x1c\n\x18\x44\x45NIAL_CODE_UNKNOWN_TOOL\x10\x05\x12\x1c\n\x18\x44\x45NIAL_CODE_TOOL_CHANGED\x10\x06\x12\x1d\n\x19\x44\x45NIAL_CODE_INVALID_TOKEN\x10\x07\x12\"\n\x1e\x44\x45NIAL_CODE_INTERCEPTOR_DENIED\x10\x08\x12\"\n\x1e\x44\x45NIAL_CODE_INTERCEPTOR_FAILED\x10\t*F\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x11\n\rEFFECT_PERMIT\x10\x01\x12\x11\n\rEFFECT_FORBID\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,28 +36,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBJECT'].fields_by_name['token']._serialized_options = b'\200\001\001'
   _globals['_DETERMININGPOLICY_ANNOTATIONSENTRY']._loaded_options = None
   _globals['_DETERMININGPOLICY_ANNOTATIONSENTRY']._serialized_options = b'8\001'
-  _globals['_DECISION']._serialized_start=865
-  _globals['_DECISION']._serialized_end=940
-  _globals['_DENIALCODE']._serialized_start=943
-  _globals['_DENIALCODE']._serialized_end=1275
-  _globals['_EFFECT']._serialized_start=1277
-  _globals['_EFFECT']._serialized_end=1347
+  _globals['_DECISION']._serialized_start=906
+  _globals['_DECISION']._serialized_end=981
+  _globals['_DENIALCODE']._serialized_start=984
+  _globals['_DENIALCODE']._serialized_end=1316
+  _globals['_EFFECT']._serialized_start=1318
+  _globals['_EFFECT']._serialized_end=1388
   _globals['_ENTITYUID']._serialized_start=59
   _globals['_ENTITYUID']._serialized_end=96
   _globals['_SUBJECT']._serialized_start=98
-  _globals['_SUBJECT']._serialized_end=177
-  _globals['_ACTIONONRESOURCE']._serialized_start=179
-  _globals['_ACTIONONRESOURCE']._serialized_end=269
-  _globals['_TOOLCALL']._serialized_start=271
-  _globals['_TOOLCALL']._serialized_end=355
-  _globals['_DENIAL']._serialized_start=357
-  _globals['_DENIAL']._serialized_end=416
-  _globals['_DETERMININGPOLICY']._serialized_start=419
-  _globals['_DETERMININGPOLICY']._serialized_end=606
-  _globals['_DETERMININGPOLICY_ANNOTATIONSENTRY']._serialized_start=556
-  _globals['_DETERMININGPOLICY_ANNOTATIONSENTRY']._serialized_end=606
-  _globals['_POLICYERROR']._serialized_start=608
-  _globals['_POLICYERROR']._serialized_end=657
-  _globals['_SHADOWREPORT']._serialized_start=660
-  _globals['_SHADOWREPORT']._serialized_end=863
+  _globals['_SUBJECT']._serialized_end=218
+  _globals['_ACTIONONRESOURCE']._serialized_start=220
+  _globals['_ACTIONONRESOURCE']._serialized_end=310
+  _globals['_TOOLCALL']._serialized_start=312
+  _globals['_TOOLCALL']._serialized_end=396
+  _globals['_DENIAL']._serialized_start=398
+  _globals['_DENIAL']._serialized_end=457
+  _globals['_DETERMININGPOLICY']._serialized_start=460
+  _globals['_DETERMININGPOLICY']._serialized_end=647
+  _globals['_DETERMININGPOLICY_ANNOTATIONSENTRY']._serialized_start=597
+  _globals['_DETERMININGPOLICY_ANNOTATIONSENTRY']._serialized_end=647
+  _globals['_POLICYERROR']._serialized_start=649
+  _globals['_POLICYERROR']._serialized_end=698
+  _globals['_SHADOWREPORT']._serialized_start=701
+  _globals['_SHADOWREPORT']._serialized_end=904
 # @@protoc_insertion_point(module_scope)

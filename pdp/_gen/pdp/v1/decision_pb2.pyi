@@ -161,21 +161,27 @@ class Subject(_message.Message):
 
     ENTITY_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """A JWT that the service verifies and maps to an entity, its attributes and its groups."""
     @_builtins.property
     def entity(self) -> Global___EntityUid:
         """The entity itself. Only a caller with the right to assert subjects may send it."""
 
+    @_builtins.property
+    def on_behalf_of(self) -> Global___EntityUid:
+        """Whom `entity` acts for, where it is an agent that acts for a user. A token says so itself, so it is refused with one."""
+
     def __init__(
         self,
         *,
         entity: Global___EntityUid | None = ...,
         token: _builtins.str = ...,
+        on_behalf_of: Global___EntityUid | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "subject", b"subject", "token", b"token"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "on_behalf_of", b"on_behalf_of", "subject", b"subject", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "subject", b"subject", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "on_behalf_of", b"on_behalf_of", "subject", b"subject", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["entity", "token"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015

@@ -359,12 +359,17 @@ class DecideRequest(_message.Message):
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     ENTITIES_JSON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEFINITION_JSON_FIELD_NUMBER: _builtins.int
     context_json: _builtins.bytes
     """Cedar's context, which the interceptors see too: one JSON object in Cedar's entity-JSON form. Empty means `{}`."""
     entities_json: _builtins.bytes
     """Entities for this question alone: one JSON array in Cedar's entity-JSON form. Empty means `[]`."""
     request_id: _builtins.str
     """The caller's own name for this request; it is given to the interceptors and written to the decision log."""
+    definition_json: _builtins.bytes
+    """The tool's definition as the server gives it now: one JSON object, compared with the one that the bundle pins. Unset:
+    what was last reported counts.
+    """
     @_builtins.property
     def subject(self) -> _decision_pb2.Subject:
         """Who calls."""
@@ -381,12 +386,15 @@ class DecideRequest(_message.Message):
         context_json: _builtins.bytes = ...,
         entities_json: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        definition_json: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_definition_json", b"_definition_json", "definition_json", b"definition_json", "subject", b"subject", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_json", b"context_json", "entities_json", b"entities_json", "request_id", b"request_id", "subject", b"subject", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_definition_json", b"_definition_json", "context_json", b"context_json", "definition_json", b"definition_json", "entities_json", b"entities_json", "request_id", b"request_id", "subject", b"subject", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__definition_json: _TypeAlias = _typing.Literal["definition_json"]  # noqa: Y015
+    _WhichOneofArgType__definition_json: _TypeAlias = _typing.Literal["_definition_json", b"_definition_json"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__definition_json) -> _WhichOneofReturnType__definition_json | None: ...
 
 Global___DecideRequest: _TypeAlias = DecideRequest  # noqa: Y015
 
