@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pdp.bundle.manifest import PATH as MANIFEST
@@ -51,6 +51,7 @@ def load_interceptors(
             return Problem(MANIFEST, *manifest.place("interceptor", number, key), message)
 
         problems += [problem("tools", message) for message in _unmatched(binding, tools)]
+        problems += [replace(problem("tools", text), severity="warning") for text in _without_tools(binding, tools)]
         file = files.get(binding.module)
         if file is None:
             problems.append(problem("module", f"there is no file `{binding.module}`"))
@@ -109,6 +110,18 @@ def bind(
         max_log_bytes=sandbox.options.max_log_bytes,
         pushed=binding.origin == "pushed",
     )
+
+
+def _without_tools(binding: InterceptorBinding, tools: Sequence[Tool]) -> list[str]:
+    """Patterns for servers that nobody pinned, where others are: perhaps a misspelt server."""
+    servers = {tool.server for tool in tools}
+    return [
+        f"interceptor `{binding.name}`: `{pattern}` matches no pinned tool"
+        for pattern in binding.tools
+        if servers
+        and pattern.partition("/")[0] not in servers
+        and not any(fnmatch.fnmatchcase(tool.action_id, pattern) for tool in tools)
+    ]
 
 
 def _unmatched(binding: InterceptorBinding, tools: Sequence[Tool]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -75,12 +76,23 @@ def core_phases(module: Module) -> frozenset[Phase]:
     for name, (parameters, results) in _EXPORTS.items():
         if name in types:
             _require_type(f"it exports `{name}` as", types[name], parameters, results)
+    _require_known(types)
     if ALLOC not in types:
         raise ModuleRefusedError(ErrorClass.LOAD, f"it exports no `{ALLOC}`")
     phases: frozenset[Phase] = frozenset(phase for phase, name in HOOKS.items() if name in types)
     if not phases:
         raise ModuleRefusedError(ErrorClass.LOAD, "it exports neither `pdp_on_request` nor `pdp_on_response`")
     return phases
+
+
+def _require_known(names: Collection[str]) -> None:
+    """A misspelt hook would never be called, and the guard that it is would be gone without a word."""
+    for name in sorted(names):
+        if name.startswith("pdp_") and name not in _EXPORTS and not name.startswith(_MARKER_PREFIX):
+            close = difflib.get_close_matches(name[:_MAX_NAME_BYTES], _EXPORTS, 1)
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            reason = f"it exports `{name[:_MAX_NAME_BYTES]}`, which the ABI does not know{hint}"
+            raise ModuleRefusedError(ErrorClass.LOAD, reason)
 
 
 def link_core(engine: Engine, module: Module, grants: Collection[Grant]) -> InstancePre:

@@ -25,6 +25,8 @@ PAYLOAD_LIMITS: Final = JsonLimits(max_bytes=1 << 20, max_depth=64, max_nodes=1 
 _REPLY_LIMITS: Final = JsonLimits(max_bytes=1 << 20, max_depth=65, max_nodes=1 << 20)
 
 _MAX_MESSAGE_BYTES = 1_000
+#: Of a reply that cannot be read, for the operator.
+_MAX_SHOWN = 60
 _MAX_REASON_BYTES = 4_000
 _CONFIGURED = b'{"ok":true}'
 _MEMBERS = frozenset({"verdict", "message", "reason", "annotations", "arguments", "result"})
@@ -156,7 +158,8 @@ def _read_object(data: bytes) -> dict[str, Any]:
     try:
         value = parse_value(data, _REPLY_LIMITS)
     except JsonError as error:
-        raise _bad(f"the reply is not acceptable JSON: {error}") from None
+        begins = bounded(data[:_MAX_SHOWN].decode("utf-8", "backslashreplace"), _MAX_SHOWN)
+        raise _bad(f"the reply is not acceptable JSON: {error}; it begins with `{begins}`") from None
     if type(value) is not dict:
         raise _bad(f"the reply must be a JSON object, not {kind_of(value)}")
     return value

@@ -585,7 +585,10 @@ MANIFESTS: dict[str, Case] = {
             "interceptors/b.wasm": answering(),
             "tools/s.json": manifest(tool("t")),
         },
-        ["bundle.toml:5:1: interceptor `b`: `s/gone` matches no tool that is pinned for `s`"],
+        [
+            "bundle.toml:5:1: warning: interceptor `b`: `other/*` matches no pinned tool",
+            "bundle.toml:5:1: interceptor `b`: `s/gone` matches no tool that is pinned for `s`",
+        ],
     ),
     "action groups that are taken, or match nothing": (
         {
