@@ -6,10 +6,7 @@ It starts the command, speaks MCP with it over standard input and output, asks f
 `tools/list` result: the fields of the first page and the tools of all pages, in the server's order, with nothing added,
 sorted or corrected. Whoever reviews a change of such a file reviews what agents are told.
 
-The client is the official SDK, which the service itself does not need. So it is in no requirements file of this
-project; get it in an environment of its own:
-
-    python -m venv build/recorder && build/recorder/bin/pip install "mcp>=2.3,<3"
+The client is the official SDK, which the service itself does not need; the development environment has it (`make dev`).
 
 How a listing is kept free of who recorded it:
 - The server runs in an empty directory, which is its home as well, with a handful of environment variables (`PATH`,
