@@ -1,6 +1,6 @@
 """The example interceptors, as built from their sources, in the real sandbox: every case that lies beside each.
 
-`make modules` builds them. One whose toolchain is not there is skipped, and told; with PDP_REQUIRE_MODULES it fails.
+`make modules` builds them. One whose toolchain is not there is skipped, and told; with REQUIRE_EXAMPLE_MODULES it fails.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def built(source: Path) -> bytes:
     path = BUILT / f"{source.parent.name}.wasm"
     if not path.exists():
         told = f"{source.parent.name} is not built: run `make modules`, which says whether its toolchain is missing"
-        if os.environ.get("PDP_REQUIRE_MODULES"):
+        if os.environ.get("REQUIRE_EXAMPLE_MODULES"):
             pytest.fail(told)
         pytest.skip(told)
     return path.read_bytes()

@@ -47,8 +47,9 @@ class Server:
                 return
             self._connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,))
-            self._threads.append(thread)
+            # In this order: `stop` may come in between, and joins only what has begun.
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError):  # clients that refuse the certificate, or have had enough
