@@ -57,6 +57,8 @@ class LiveDefinitions:
     def check(self, tools: Tools, server: str, listed: Sequence[tuple[str, bytes | None]]) -> dict[str, Denial]:
         """Report a list, None where no definition came, and give the denials of those that are not as pinned."""
         self.report(tools, server, [(name, text) for name, text in listed if text is not None])
+        if not self._changed:
+            return {}
         found = ((name, self.denial(tools, server, name)) for name, _ in listed)
         return {name: denial for name, denial in found if denial is not None}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2, interceptor_pb2
 from pdp.cedar.cache import BoundedCache
@@ -126,7 +126,8 @@ def read_filter(request: decision_service_pb2.FilterToolsRequest, verify: Verify
     """Who asks in a FilterToolsRequest, which is well-formed; raises as `read_authorize` does."""
     require(request.server, "server")
     for number, tool in enumerate(request.tools):
-        require(tool.name, f"tools[{number}].name")
+        if not tool.name:
+            require(tool.name, f"tools[{number}].name")
     return read_subject(request.subject, verify)
 
 
@@ -309,20 +310,21 @@ def write_decision(decided: Decided, decision_id: str, revision: str) -> decisio
 
 
 def write_filtered(
-    names: Iterable[str], denials: Mapping[str, Denial | None], revision: str
+    names: Sequence[str], denials: Mapping[str, Denial | None], revision: str
 ) -> decision_service_pb2.FilterToolsResponse:
     """A list of tools, filtered; both parts in the order of `names`."""
-    response = decision_service_pb2.FilterToolsResponse(revision=revision)
+    # Most of a long list is hidden for one of a few reasons.
     written: dict[Denial, decision_pb2.Denial] = {}
+    hidden = []
     for name in names:
         denial = denials[name]
-        if denial is None:
-            response.allowed.append(name)
-            continue
-        if denial not in written:
-            written[denial] = write_denial(denial)
-        response.hidden.add(name=name, denial=written[denial])
-    return response
+        if denial is not None:
+            message = written.get(denial)
+            if message is None:
+                message = written[denial] = write_denial(denial)
+            hidden.append(decision_service_pb2.HiddenTool(name=name, denial=message))
+    allowed = [name for name in names if denials[name] is None]
+    return decision_service_pb2.FilterToolsResponse(allowed=allowed, hidden=hidden, revision=revision)
 
 
 def write_outcome(outcome: Outcome) -> interceptor_pb2.InterceptorOutcome:

@@ -64,7 +64,7 @@ class ToolFilter:
             known = {**(known or {}), **self._answer(principal, server, names, given, store)}
             if len(principal.id) + len(subject.facts) + len(server) + len(context) <= MAX_KEY_LENGTH:
                 self._kept.put(key, known, 1 + len(known))
-        return {name: known[name] for name in names}
+        return known if len(known) == len(names) else {name: known[name] for name in names}
 
     def _answer(
         self, principal: EntityUid, server: str, names: Sequence[str], given: dict[str, Any], store: EntityStore

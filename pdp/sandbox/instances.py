@@ -23,6 +23,8 @@ _U32 = 0xFFFF_FFFF
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 _TRAP_CLASSES = {TrapCode.OUT_OF_FUEL: ErrorClass.FUEL, TrapCode.INTERRUPT: ErrorClass.DEADLINE}
+_LIMIT_CODES = {code.value: error_class for code, error_class in _TRAP_CLASSES.items()}
+_LIMIT_WORDS = {ErrorClass.FUEL: "it used up its fuel", ErrorClass.DEADLINE: "its time was over"}
 #: What wasmtime says of a module that wants more than a limit or a slot allows, when it is instantiated.
 _MEMORY_WORDS = ("memory minimum size", "table minimum size", "exceeds the limit", "resource limit exceeded")
 
@@ -118,6 +120,8 @@ class _Quick:
         self.export_get = bind(
             "wasmtime_instance_export_get", ctypes.c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
         )
+        self.trap_code = bind("wasmtime_trap_code", ctypes.c_bool, c_void_p, c_void_p)
+        self.trap_delete = bind("wasm_trap_delete", None, c_void_p)
         self.memory_data = bind("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
         self.memory_size = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
 
@@ -159,6 +163,7 @@ class _Scratch(ctypes.Structure):
         ("second", c_uint64),
         ("second_rest", c_uint64),
         ("trap", c_void_p),
+        ("code", c_uint64),
         ("instance", ffi.wasmtime_instance_t),
         ("function", ffi.wasmtime_extern_t),
         ("memory", ffi.wasmtime_extern_t),
@@ -169,7 +174,8 @@ def _offset(field: str) -> int:
     return int(getattr(_Scratch, field).offset)
 
 
-_TRAP, _INSTANCE, _FUNCTION, _MEMORY = map(_offset, ("trap", "instance", "function", "memory"))
+_TRAP, _CODE = _offset("trap"), _offset("code")
+_INSTANCE, _FUNCTION, _MEMORY = map(_offset, ("instance", "function", "memory"))
 #: Where an extern has what it is.
 _OF = int(ffi.wasmtime_extern_t.of.offset)
 
@@ -209,8 +215,23 @@ class RawInstance:
         scratch.trap = None
         error = _slow.call(self._context, at + _FUNCTION + _OF, at, count or 1, at + _TRAP)
         if error or scratch.trap:
-            raise trap_failure(_raised(error, scratch.trap))
+            raise self._stopped() or trap_failure(_raised(error, scratch.trap))
         return int(scratch.first)
+
+    def _stopped(self) -> GuestFailureError | None:
+        """The failure of a call that a limit has ended; None for any other end.
+
+        Its time is over, so it is told without giving the lock away again: wasmtime-py would do so at each step.
+        """
+        scratch = self._scratch
+        scratch.code = 0
+        if not scratch.trap or not _quick.trap_code(scratch.trap, self._at + _CODE):
+            return None
+        error_class = _LIMIT_CODES.get(scratch.code & 0xFF)
+        if error_class is None:
+            return None
+        _quick.trap_delete(scratch.trap)
+        return GuestFailureError(error_class, _LIMIT_WORDS[error_class])
 
     def memory_size(self) -> int:
         """Bytes of linear memory at this moment."""
@@ -241,8 +262,7 @@ def trap_failure(error: Trap | WasmtimeError) -> GuestFailureError:
     code = _trap_code(error)
     message = str(error).strip()
     if code in _TRAP_CLASSES:
-        words = {ErrorClass.FUEL: "it used up its fuel", ErrorClass.DEADLINE: "its time was over"}
-        return GuestFailureError(_TRAP_CLASSES[code], words[_TRAP_CLASSES[code]])
+        return GuestFailureError(_TRAP_CLASSES[code], _LIMIT_WORDS[_TRAP_CLASSES[code]])
     return GuestFailureError(ErrorClass.TRAP, f"it trapped: {_last_line(message)}")
 
 
