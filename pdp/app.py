@@ -51,6 +51,10 @@ _MAX_LOG_TEXT_BYTES = 4_096
 #: Threads get this much stack whatever `ulimit -s` and the C library say.
 _THREAD_STACK_BYTES = 4 * _MIB
 
+#: How long a thread that wants the interpreter waits for one that keeps it. A call that comes back from a guest waits
+#: this long for each busy thread, so the usual 5 ms would let a guest overrun its time by a multiple of that.
+_SWITCH_SECONDS = 0.001
+
 #: Objects made since the last collection, and younger collections before an older one. A call makes a hundred objects
 #: and keeps none of them, so the interpreter's 700 would have it look for cycles every few calls.
 _COLLECTOR = (50_000, 20, 20)
@@ -79,9 +83,7 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
 
     Raises ConfigError, or BundleError if there is neither a bundle that loads nor a last good copy of one.
     """
-    gc.set_threshold(*_COLLECTOR)
-    # Before any thread: a guest may use 256 KiB of the stack of the thread that calls it, beside what the calls need.
-    threading.stack_size(_THREAD_STACK_BYTES)
+    prepare_process()
     with ExitStack() as stack:
         sandbox = make_sandbox(config.interceptors, environ)
         store = _store(config, sandbox, environ)
@@ -112,6 +114,14 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         for server in servers:
             server.set_serving(True)
         yield App(store, servers)
+
+
+def prepare_process() -> None:
+    """Set what holds for the whole interpreter; before any thread is made."""
+    gc.set_threshold(*_COLLECTOR)
+    # A guest may use 256 KiB of the stack of the thread that calls it, beside what the calls need.
+    threading.stack_size(_THREAD_STACK_BYTES)
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def authorize_options(config: AuthorizeConfig) -> AuthorizeOptions:

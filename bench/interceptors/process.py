@@ -20,6 +20,7 @@ from bench.interceptors.checks import CHECKS
 from bench.interceptors.guests import Guests, caller
 from bench.interceptors.subjects import ENVELOPE, SUBJECTS, Subject, current
 from bench.interceptors.timing import timed
+from pdp.app import prepare_process
 from pdp.sandbox.chain import Chain, Payload
 from pdp.sandbox.model import ModuleRefusedError
 from pdp.sandbox.outcome import Interception
@@ -136,6 +137,7 @@ def _post(connection: HTTPConnection, subject: Subject, payload: Payload) -> Rep
 
 def main() -> None:
     """Serve until stdin ends."""
+    prepare_process()  # as the service does
     serve_commands(answers_stream(), {}, Measured(Path(sys.argv[1])).answer)
 
 
