@@ -1,6 +1,6 @@
 """The example interceptors, as built from their sources, in the real sandbox: every case that lies beside each.
 
-`make modules` builds them. One whose toolchain is not there is skipped, and told; with REQUIRE_EXAMPLE_MODULES it fails.
+`make modules` builds them. One whose toolchain is not there is skipped; with REQUIRE_EXAMPLE_MODULES it fails.
 """
 
 from __future__ import annotations
