@@ -23,11 +23,13 @@ from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
 from pdp.bundle.watch import Watcher
 from pdp.bundle.writing import open_writer
+from pdp.call import Admission
 from pdp.candidate import Candidate
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
+from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig, ServerConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
 from pdp.errors import BundleError, ConfigError
+from pdp.identity.callers import Callers
 from pdp.identity.keys import KeyRing, make_key_ring
 from pdp.identity.subjects import subject_verifier
 from pdp.identity.tokens import TokenVerifier
@@ -42,6 +44,7 @@ from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
 from pdp.servicers.ids import decision_ids
 from pdp.servicers.recorder import Recorder
+from pdp.tls import ServerCertificate, TlsFiles
 
 _log = structlog.get_logger("pdp")
 
@@ -99,10 +102,12 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         ring.start()
         stack.callback(ring.stop)
         verify = subject_verifier(TokenVerifier(config.identity, ring))
+        callers = Callers(config.callers)
+        certificate = _certificate(config.server)
         answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify)
-        reasons = _degraded(sink, store, live, ring)
+        reasons = _degraded(sink, store, live, ring, certificate)
         administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate)
-        servers = _servers(config, answering, administering)
+        servers = _servers(config, answering, administering, callers, certificate)
         for server in servers:
             server.start()
             stack.callback(server.stop)
@@ -245,12 +250,23 @@ def _report_keys(issuer: str, problems: Sequence[str]) -> None:
 
 
 def _degraded(
-    sink: DecisionSink, store: SnapshotStore, live: LiveDefinitions, ring: KeyRing
+    sink: DecisionSink,
+    store: SnapshotStore,
+    live: LiveDefinitions,
+    ring: KeyRing,
+    certificate: ServerCertificate | None,
 ) -> Callable[[], list[str]]:
     def reasons() -> list[str]:
-        return [*_log_reasons(sink), *_tool_reasons(store, live), *ring.problems()]
+        return [*_log_reasons(sink), *_tool_reasons(store, live), *ring.problems(), *_tls_reasons(certificate)]
 
     return reasons
+
+
+def _tls_reasons(certificate: ServerCertificate | None) -> list[str]:
+    if certificate is None:
+        return []
+    certificate.refresh()
+    return certificate.problems
 
 
 def _log_reasons(sink: DecisionSink) -> list[str]:
@@ -285,18 +301,33 @@ def _report_candidate(result: ReloadResult, status: StoreStatus) -> None:
         _log.info("candidate bundle loaded", revision=result.revision)
 
 
-def _servers(config: Config, answering: DecisionServicer, administering: AdminServicer) -> list[Server]:
-    decision = Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], answering)
-    admin = Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], administering)
-    server = config.server
+def _certificate(config: ServerConfig) -> ServerCertificate | None:
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    files = TlsFiles(config.tls_certificate, config.tls_key, config.tls_client_ca)
+    return ServerCertificate(files, lambda problems: _log.error("certificate", problems=problems))
+
+
+def _servers(
+    config: Config,
+    answering: DecisionServicer,
+    administering: AdminServicer,
+    callers: Callers,
+    certificate: ServerCertificate | None,
+) -> list[Server]:
+    decision = Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], answering, "decide")
+    admin = Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], administering, "admin")
+    server, admission = config.server, Admission(callers)
+
+    def listening(addresses: Sequence[str], services: Sequence[Service]) -> Server:
+        return Server(addresses, services, server, config.limits, admission, certificate)
+
     if server.admin_listen:
-        return [
-            Server(server.listen, [decision], server, config.limits),
-            Server(server.admin_listen, [admin], server, config.limits),
-        ]
-    # Whoever reaches an open listener may ask questions; changing the service is for this machine only.
-    services = [decision] if server.allow_insecure_network else [decision, admin]
-    return [Server(server.listen, services, server, config.limits)]
+        return [listening(server.listen, [decision]), listening(server.admin_listen, [admin])]
+    # Where callers have no rights of their own, whoever reaches the listener has all of them, and changing the service
+    # is for this machine only.
+    private = server.is_local and not server.allow_insecure_network
+    return [listening(server.listen, [decision, admin] if private or callers.configured else [decision])]
 
 
 def _watcher(config: BundleConfig, store: SnapshotStore) -> Watcher:

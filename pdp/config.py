@@ -26,10 +26,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pdp.errors import ConfigError
+from pdp.identity.caller_config import CallersConfig
 from pdp.identity.config import IdentityConfig
 
 #: Environment variables of this program that are not configuration keys.
-_OTHER_VARIABLES = frozenset({"PDP_CONFIG", "PDP_STATE_DIR", "PDP_ADDRESS"})
+_OTHER_VARIABLES = frozenset({"PDP_ADDRESS", "PDP_CALLER_KEY", "PDP_CONFIG", "PDP_STATE_DIR", "PDP_TLS_CA"})
 _PREFIX = "PDP_"
 #: How to give what a command cannot do without.
 _HOW_TO_GIVE = {"bundle.source": "name a bundle with `--bundle PATH`"}
@@ -65,11 +66,19 @@ class _Section(BaseModel):
 class ServerConfig(_Section):
     """`[server]`: where and how to listen."""
 
-    #: Take connections without TLS from other machines. Whoever can connect can ask, and read every answer.
+    #: Take connections from other machines without TLS, or without knowing who calls. Whoever can connect can ask, and
+    #: without TLS everyone on the way can read and change the answers.
     allow_insecure_network: bool = False
+    #: The certificate chain of this service, PEM. Files that change are read again, and serve new connections.
+    tls_certificate: _NamedPath | None = None
+    #: Its private key, PEM without a password.
+    tls_key: _NamedPath | None = None
+    #: Certificates, PEM, one of which must have signed every client's certificate. Clients without one get no
+    #: connection.
+    tls_client_ca: _NamedPath | None = None
     #: `host:port`, `[v6]:port` or `unix:/path`. Port 0 picks a free one.
     listen: Annotated[tuple[str, ...], Field(min_length=1)] = ("127.0.0.1:7437",)
-    #: Where AdminService is served. Empty: beside DecisionService, and only while every address is local.
+    #: Where AdminService is served. Empty: beside DecisionService, if every address is local or callers have rights.
     admin_listen: tuple[str, ...] = ()
     #: Threads that answer calls. The work is bound to one core, so few are enough.
     threads: Annotated[int, Field(ge=1, le=256)] = 4
@@ -84,11 +93,24 @@ class ServerConfig(_Section):
     @classmethod
     def _local_unless_allowed(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         # Where that switch itself is wrong, nothing is allowed.
-        everywhere = info.data.get("allow_insecure_network", False)
+        everywhere = info.data.get("allow_insecure_network", False) or info.data.get("tls_certificate") is not None
         problems = [problem for address in addresses if (problem := _address_problem(address, everywhere))]
         if problems:
             raise ValueError("\n".join(problems))
         return addresses
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> ServerConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("`tls_certificate` and `tls_key` go together")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("`tls_client_ca` goes with `tls_certificate` and `tls_key`")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the service, as far as its addresses tell."""
+        return all(is_local(host_of(address)) for address in (*self.listen, *self.admin_listen))
 
 
 class BundleConfig(_Section):
@@ -192,10 +214,26 @@ class Config(_Section):
     bundle: BundleConfig = Field(default_factory=BundleConfig)
     authorize: AuthorizeConfig = Field(default_factory=AuthorizeConfig)
     interceptors: InterceptorsConfig = Field(default_factory=InterceptorsConfig)
+    callers: CallersConfig = Field(default_factory=CallersConfig)
     identity: IdentityConfig = Field(default_factory=IdentityConfig)
     decision_log: DecisionLogConfig = Field(default_factory=DecisionLogConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
+
+    @model_validator(mode="after")
+    def _callers_can_be_known(self) -> Config:
+        problems = []
+        if self.server.tls_client_ca is None and any(caller.certificates for caller in self.callers.caller):
+            problems.append("`callers.caller` has `certificates`, which nobody checks without `server.tls_client_ca`")
+        known = self.callers.caller or self.server.tls_client_ca is not None
+        if not (known or self.server.is_local or self.server.allow_insecure_network):
+            problems.append(
+                "other machines can reach the service, and nobody has to say who they are; give `[[callers.caller]]` "
+                "or `server.tls_client_ca`, or set `server.allow_insecure_network = true`"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
 
 def load_config(
@@ -316,8 +354,8 @@ def _problems(detail: ErrorDetails) -> list[str]:
     text = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "literal_error":
         text = text.replace("'", "`")
-    place = f"`{path}` is `{detail['input']}`" if detail["type"] in _SHOWN else f"`{path}`"
-    return [f"{place}: {line[:1].lower()}{line[1:]}" for line in text.splitlines()]
+    place = f"`{path}` is `{detail['input']}`: " if detail["type"] in _SHOWN else f"`{path}`: " if path else ""
+    return [f"{place}{line[:1].lower()}{line[1:]}" for line in text.splitlines()]
 
 
 def _address_problem(address: str, everywhere: bool) -> str:
@@ -330,5 +368,6 @@ def _address_problem(address: str, everywhere: bool) -> str:
         return ""
     return (
         f"`{address}` can be reached from other machines and TLS is not configured; "
-        "listen on a loopback address or a unix socket, or set `server.allow_insecure_network = true`"
+        "listen on a loopback address or a unix socket, give `server.tls_certificate` and `server.tls_key`, or set "
+        "`server.allow_insecure_network = true`"
     )

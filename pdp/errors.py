@@ -56,6 +56,14 @@ class UnavailableError(PdpError):
     """No snapshot is loaded yet, or the service is draining."""
 
 
+class UnauthenticatedError(PdpError):
+    """The caller has not shown who it is."""
+
+
+class PermissionDeniedError(PdpError):
+    """The caller is known, and may not do this."""
+
+
 class DeadlineExceededError(PdpError):
     """The caller's deadline passed before the answer was ready."""
 

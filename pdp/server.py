@@ -22,10 +22,13 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from pdp.call import Admission, Call
 from pdp.call_pool import CallPool
 from pdp.config import LimitsConfig, ServerConfig
 from pdp.errors import ConfigError, InvalidRequestError
+from pdp.identity.caller_config import Right
 from pdp.status import guard_stream, guard_unary
+from pdp.tls import ServerCertificate
 
 _log = structlog.get_logger("pdp.server")
 
@@ -48,11 +51,12 @@ class _Malformed:
 
 
 class Service:
-    """A service's descriptor with the object whose methods answer its RPCs."""
+    """A service's descriptor, the object whose methods answer its RPCs, and the right that callers need for them."""
 
-    def __init__(self, descriptor: ServiceDescriptor, servicer: object) -> None:
+    def __init__(self, descriptor: ServiceDescriptor, servicer: object, right: Right) -> None:
         self.descriptor = descriptor
         self.servicer = servicer
+        self.right = right
 
 
 class _Apart:
@@ -67,12 +71,24 @@ class _Apart:
 
 
 class Server:
-    """One grpc server with health and, if configured, reflection. `addresses` are those really bound."""
+    """One grpc server with health and, if configured, reflection. `addresses` are those really bound.
+
+    Health is for everyone who can connect: what looks after the service has no credentials.
+    """
 
     def __init__(
-        self, addresses: Sequence[str], services: Sequence[Service], server: ServerConfig, limits: LimitsConfig
+        self,
+        addresses: Sequence[str],
+        services: Sequence[Service],
+        server: ServerConfig,
+        limits: LimitsConfig,
+        admission: Admission,
+        certificate: ServerCertificate | None = None,
     ) -> None:
+        """Without a `certificate` connections are not encrypted."""
         self._config = server
+        self._admission = admission
+        self._credentials = certificate.credentials() if certificate is not None else None
         self._names = [service.descriptor.full_name for service in services]
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._pool = CallPool(server.threads)
@@ -85,7 +101,7 @@ class Server:
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
         )
         for service in services:
-            handlers = _handlers(service, self._stream_pool, self._watch_pool)
+            handlers = self._handlers(service)
             self._grpc.add_registered_method_handlers(service.descriptor.full_name, handlers)
             generic = grpc.method_handlers_generic_handler(service.descriptor.full_name, handlers)
             self._grpc.add_generic_rpc_handlers((generic,))
@@ -122,8 +138,11 @@ class Server:
 
     def _add_reflection(self) -> None:
         servicer = reflection.ReflectionServicer((*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        answer = self._admitting(
+            "reflect", lambda requests, call: servicer.ServerReflectionInfo(requests, call.context)
+        )
         handler = grpc.stream_stream_rpc_method_handler(
-            _Apart(servicer.ServerReflectionInfo, self._reflection_pool),
+            _Apart(guard_stream("ServerReflection", answer), self._reflection_pool),
             reflection_pb2.ServerReflectionRequest.FromString,
             reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
@@ -134,7 +153,7 @@ class Server:
         if address.startswith("unix:"):
             return self._listen_unix(address)
         try:
-            port = self._grpc.add_insecure_port(address)
+            port = self._add_port(address)
         except RuntimeError as error:
             raise ConfigError([f"cannot listen on `{address}`: the address is in use or not this machine's"]) from error
         return f"{address.rpartition(':')[0]}:{port}"
@@ -149,13 +168,42 @@ class Server:
         # The socket must never be wider open than configured, not even before the chmod below.
         previous = os.umask(0o177)
         try:
-            self._grpc.add_insecure_port(f"unix:{path}")
+            self._add_port(f"unix:{path}")
             path.chmod(int(self._config.socket_mode, 8))
         except (RuntimeError, OSError) as error:
             raise ConfigError([f"cannot listen on `{address}`: {error}"]) from error
         finally:
             os.umask(previous)
         return address
+
+    def _add_port(self, address: str) -> int:
+        if self._credentials is None:
+            return self._grpc.add_insecure_port(address)
+        return self._grpc.add_secure_port(address, self._credentials)
+
+    def _handlers(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        return {method.name: self._handler(method, service) for method in service.descriptor.methods}
+
+    def _handler(self, method: MethodDescriptor, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
+        name = f"{service.descriptor.name}.{method.name}"
+        answer: Callable[..., Any] = getattr(service.servicer, method.name)
+        read = _reader(GetMessageClass(method.input_type))
+        # Who may not ask is told so whatever it sent.
+        refusing = _refusing_each(answer) if method.client_streaming else _refusing(answer)
+        admitting = self._admitting(service.right, refusing)
+        if method.server_streaming:
+            watching = _Apart(guard_stream(name, admitting), self._watch_pool)
+            return grpc.unary_stream_rpc_method_handler(watching, read, _written)
+        guarded = guard_unary(name, admitting)
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler(_Apart(guarded, self._stream_pool), read, _written)
+        return grpc.unary_unary_rpc_method_handler(guarded, read, _written)
+
+    def _admitting(self, right: Right, answer: Callable[..., Any]) -> Callable[..., Any]:
+        def admitted(request: Any, context: grpc.ServicerContext) -> Any:
+            return answer(request, self._admission.admit(context, right))
+
+        return admitted
 
 
 def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
@@ -165,6 +213,9 @@ def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_concurrent_streams", limits.concurrent_rpcs),
         ("grpc.max_metadata_size", 16 * 1024),
+        # Clients may make sure of an idle connection; who does it more often than this is cut off.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
     ]
 
 
@@ -185,27 +236,6 @@ def _remove_stale_socket(path: Path) -> None:
     raise ConfigError([f"cannot listen on `unix:{path}`: another process listens there"])
 
 
-def _handlers(
-    service: Service, streams: ThreadPoolExecutor, watches: ThreadPoolExecutor
-) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    return {method.name: _handler(method, service, streams, watches) for method in service.descriptor.methods}
-
-
-def _handler(
-    method: MethodDescriptor, service: Service, streams: ThreadPoolExecutor, watches: ThreadPoolExecutor
-) -> grpc.RpcMethodHandler[Any, Any]:
-    name = f"{service.descriptor.name}.{method.name}"
-    answer: Callable[..., Any] = getattr(service.servicer, method.name)
-    read = _reader(GetMessageClass(method.input_type))
-    if method.server_streaming:
-        watching = _Apart(guard_stream(name, _refusing(answer)), watches)
-        return grpc.unary_stream_rpc_method_handler(watching, read, _written)
-    if method.client_streaming:
-        guarded = _Apart(guard_unary(name, _refusing_each(answer)), streams)
-        return grpc.stream_unary_rpc_method_handler(guarded, read, _written)
-    return grpc.unary_unary_rpc_method_handler(guard_unary(name, _refusing(answer)), read, _written)
-
-
 def _reader(message: type[Message]) -> Callable[[bytes], Message | _Malformed]:
     def read(data: bytes) -> Message | _Malformed:
         try:
@@ -221,15 +251,15 @@ def _written(message: Message) -> bytes:
 
 
 def _refusing(answer: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(request: Message | _Malformed, context: grpc.ServicerContext) -> Any:
-        return answer(_well_formed(request), context)
+    def checked(request: Message | _Malformed, call: Call) -> Any:
+        return answer(_well_formed(request), call)
 
     return checked
 
 
 def _refusing_each(answer: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(requests: Any, context: grpc.ServicerContext) -> Any:
-        return answer(map(_well_formed, requests), context)
+    def checked(requests: Any, call: Call) -> Any:
+        return answer(map(_well_formed, requests), call)
 
     return checked
 

@@ -18,6 +18,8 @@ DOMAIN = "pdp.v1"
 
 _CODES: tuple[tuple[type[errors.PdpError], int, str], ...] = (
     (errors.InvalidRequestError, code_pb2.INVALID_ARGUMENT, "INVALID_FIELD"),
+    (errors.UnauthenticatedError, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    (errors.PermissionDeniedError, code_pb2.PERMISSION_DENIED, "PERMISSION_DENIED"),
     (errors.UnavailableError, code_pb2.UNAVAILABLE, "UNAVAILABLE"),
     (errors.DeadlineExceededError, code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),

@@ -54,8 +54,9 @@ section and the key: `PDP_SERVER__DRAIN_SECONDS=5` is `drain_seconds` in `[serve
 (`PDP_SERVER__LISTEN='["127.0.0.1:7437", "unix:/run/pdp.sock"]'`); a single item needs no brackets. A key or a variable
 that does not exist is a mistake, and all mistakes are reported at once. `pdp config` prints what is in effect.
 
-Other variables: `PDP_CONFIG` names the file, `PDP_ADDRESS` the service that the command line asks, and `PDP_STATE_DIR`
-the directory below which last good copies of bundles are kept. What Kubernetes sets for a Service called `pdp` or
+Other variables: `PDP_CONFIG` names the file, `PDP_ADDRESS` the service that the command line asks, `PDP_TLS_CA` the
+certificates that it checks the service with, `PDP_CALLER_KEY` the key that says who calls, and `PDP_STATE_DIR` the
+directory below which last good copies of bundles are kept. What Kubernetes sets for a Service called `pdp` or
 `pdp-…` (`PDP_SERVICE_HOST` and so on) is passed over.
 """
 
@@ -126,9 +127,8 @@ def config_page() -> str:
     """Return the reference of the configuration."""
     found = list(models("", "[{}]", config.Config, set()))[1:]
     sections = [section(path, heading, model) for path, heading, model in found]
-    return "\n".join(
-        [CONFIG_HEAD.format(generated=GENERATED.format("pdp/config.py` or `pdp/identity/config.py")), *sections]
-    )
+    sources = "pdp/config.py`, or `config.py` or `caller_config.py` in `pdp/identity"
+    return "\n".join([CONFIG_HEAD.format(generated=GENERATED.format(sources)), *sections])
 
 
 def models(

@@ -77,10 +77,21 @@ def add_address(parser: Any) -> Any:
     return parser
 
 
-def add_timeout(parser: Parser, default: float = 5.0) -> None:
-    """`--timeout`."""
+def add_connection(parser: Parser, default: float = 5.0) -> None:
+    """How a service is talked to; `default` is that of `--timeout`."""
     help_text = f"how long to wait for an answer; default: {default:g}"
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=default, help=help_text)
+    parser.add_argument(
+        "--tls", action="store_true", help="encrypt, and check the service with the system's certificates"
+    )
+    parser.add_argument(
+        "--tls-ca", metavar="FILE", help="encrypt, and check the service with these; default: `$PDP_TLS_CA`, or none"
+    )
+    parser.add_argument("--tls-certificate", metavar="FILE", help="a certificate that says who calls; with `--tls-key`")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key")
+    parser.add_argument(
+        "--caller-key-file", metavar="FILE", help="a file with the key that says who calls; default: `$PDP_CALLER_KEY`"
+    )
 
 
 def add_document(parser: Parser, flag: str, help_text: str) -> None:
@@ -124,7 +135,7 @@ def add_answerer(parser: Parser) -> None:
     add_address(parser.add_mutually_exclusive_group()).add_argument(
         "--bundle", metavar="PATH", help="ask this bundle, here in this process, instead of a service"
     )
-    add_timeout(parser)
+    add_connection(parser)
     add_common(parser, "; only for `--bundle`")
 
 

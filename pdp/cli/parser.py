@@ -15,12 +15,12 @@ from pdp.cli.options import (
     add_command,
     add_commands,
     add_common,
+    add_connection,
     add_context,
     add_document,
     add_entities,
     add_json,
     add_subject,
-    add_timeout,
     entity_type,
     text,
     tool,
@@ -71,6 +71,10 @@ _DESCRIPTIONS = {
         "Ask the AdminService at an address. Exit status: 0 if it serves, 1 if it is degraded, draining or not "
         "ready, 2 if it cannot be reached. Interceptors that keep failing are shown and do not change it."
     ),
+    "caller-key": (
+        "Make a random key and print it with its SHA-256 digest. The caller gets the key; the digest goes into "
+        "`keys_sha256` of its `[[callers.caller]]`. Neither is kept."
+    ),
     "config": (
         "Print the configuration that the defaults, the file and the environment make together, as a "
         "configuration file. Secrets are masked."
@@ -94,7 +98,7 @@ def build_parser() -> Parser:
     commands = add_commands(parser)
     for add in (_add_serve, _add_check, _add_init, _add_authorize, _add_intercept, _add_decide, _add_tools):
         add(commands)
-    for add in (_add_schema, add_module, _add_status, _add_config):
+    for add in (_add_schema, add_module, _add_status, _add_caller_key, _add_config):
         add(commands)
     return parser
 
@@ -110,7 +114,7 @@ def _add_serve(commands: Commands) -> None:
         "--allow-insecure-network",
         "server.allow_insecure_network",
         True,
-        "listen for other machines without TLS",
+        "listen for other machines without TLS, or without knowing who calls",
     )
     _add_setting(parser, "--threads", "server.threads", "N", "threads that answer calls")
     _add_setting(parser, "--drain-seconds", "server.drain_seconds", "SECONDS", "how long calls may go on after SIGTERM")
@@ -222,7 +226,13 @@ def _add_schema(commands: Commands) -> None:
 def _add_status(commands: Commands) -> None:
     parser = _command(commands, "status", "ask a service how it is")
     add_address(parser)
-    add_timeout(parser)
+    add_connection(parser)
+    add_json(parser)
+
+
+def _add_caller_key(commands: Commands) -> None:
+    description = _DESCRIPTIONS["caller-key"]
+    parser = add_command(commands, "caller-key", "make a key for a caller", description, "caller_key")
     add_json(parser)
 
 

@@ -11,10 +11,10 @@ from pdp.cli.options import (
     add_address,
     add_command,
     add_common,
+    add_connection,
     add_document,
     add_group,
     add_json,
-    add_timeout,
     text,
 )
 
@@ -105,7 +105,7 @@ def _add_terms(parser: Parser) -> None:
 
 def _add_service(parser: Parser, timeout: float = 5.0) -> None:
     add_address(parser)
-    add_timeout(parser, timeout)
+    add_connection(parser, timeout)
     add_json(parser)
 
 

@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -28,13 +29,19 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 @contextmanager
 def connected(arguments: Namespace) -> Iterator[grpc.Channel]:
-    """A channel to the address that `--address` or `$PDP_ADDRESS` names, or the usual one; without TLS."""
+    """A channel to the address that `--address` or `$PDP_ADDRESS` names, or the usual one."""
     address = address_of(arguments)
+    _ = _key_of(arguments, address)  # what is wrong with it is told before anything is sent
     options: list[tuple[str, int]] = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
     if is_local(host_of(address)):
         # A proxy for the network is not for this machine.
         options.append(("grpc.enable_http_proxy", 0))
-    with grpc.insecure_channel(address, options) as channel:
+    credentials = _tls_of(arguments)
+    with (
+        grpc.insecure_channel(address, options)
+        if credentials is None
+        else grpc.secure_channel(address, credentials, options)
+    ) as channel:
         yield channel
 
 
@@ -60,11 +67,49 @@ def ask(
     """
     address = address_of(arguments)
     try:
-        return rpc(request, timeout=arguments.timeout)
+        return rpc(request, timeout=arguments.timeout, metadata=_metadata(arguments, address))
     except grpc.RpcError as error:
         # What a stub raises is a call as well; the types of grpc do not say so.
         call: grpc.Call = error  # type: ignore[assignment]
         raise _failure(call, address, arguments.timeout, findings) from error
+
+
+def _tls_of(arguments: Namespace) -> grpc.ChannelCredentials | None:
+    """How the connection is encrypted, or None if it is not."""
+    ca = arguments.tls_ca or os.environ.get("PDP_TLS_CA")
+    if (arguments.tls_certificate is None) != (arguments.tls_key is None):
+        raise CommandError("`--tls-certificate` and `--tls-key` go together")
+    if not (ca or arguments.tls):
+        if arguments.tls_certificate is not None:
+            raise CommandError("`--tls-certificate` needs `--tls` or `--tls-ca`")
+        return None
+    pems = [_content(path) if path else None for path in (ca, arguments.tls_key, arguments.tls_certificate)]
+    return grpc.ssl_channel_credentials(*pems)
+
+
+def _key_of(arguments: Namespace, address: str) -> str:
+    """The key that says who calls, empty for none. It is not sent in clear over a network."""
+    path = arguments.caller_key_file
+    key = _content(path).decode("utf-8", "replace").strip() if path else os.environ.get("PDP_CALLER_KEY", "")
+    if not key:
+        return ""
+    if not (key.isascii() and key.isprintable()):
+        raise CommandError("the caller's key is not made of printable ASCII characters")
+    if not is_local(host_of(address)) and _tls_of(arguments) is None:
+        raise CommandError(f"the caller's key is not sent to `{address}` without TLS; give `--tls` or `--tls-ca`")
+    return key
+
+
+def _metadata(arguments: Namespace, address: str) -> list[tuple[str, str]]:
+    key = _key_of(arguments, address)
+    return [("authorization", f"Bearer {key}")] if key else []
+
+
+def _content(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def refusal(status: status_pb2.Status, answerer: str, findings: tuple[str, ...] = ()) -> CommandError:

@@ -37,6 +37,7 @@ def decision_line(
     request_id: str,
     revision: str,
     arguments: ArgumentsPolicy,
+    caller: str = "",
     interception: Interception | None = None,
 ) -> str:
     """The record of one authorization, or with an `interception` of one decision by both layers; without a line end.
@@ -56,8 +57,7 @@ def decision_line(
     ]
     if interception is not None:
         parts.append(_interception(interception, arguments))
-    if request_id:
-        parts.append(f'"request_id":{quoted(request_id)}')
+    parts += _carried(caller=caller, request_id=request_id)
     if answer.shadow is not None:
         shadow = answer.shadow
         parts.append(
@@ -65,6 +65,11 @@ def decision_line(
             f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}{_would_be(shadow)}}}'
         )
     return ",".join(parts) + "}"
+
+
+def _carried(**texts: str) -> list[str]:
+    """What callers gave, as far as they did."""
+    return [f'"{name}":{quoted(text)}' for name, text in texts.items() if text]
 
 
 def _would_be(shadow: ShadowReport) -> str:
@@ -101,6 +106,7 @@ def interception_line(
     request_id: str,
     revision: str,
     arguments: ArgumentsPolicy,
+    caller: str = "",
 ) -> str:
     """The record of one run of an interceptor chain, without a line end.
 
@@ -116,10 +122,8 @@ def interception_line(
         _interception(answer, arguments),
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
     ]
-    if request_id:
-        parts.append(f'"request_id":{quoted(request_id)}')
-    if for_decision_id:
-        parts.append(f'"for_decision_id":{quoted(for_decision_id)}')
+    parts += _carried(caller=caller, request_id=request_id)
+    parts += _carried(for_decision_id=for_decision_id)
     return ",".join(parts) + "}"
 
 

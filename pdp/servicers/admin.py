@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pdp import __version__, wire
@@ -16,6 +15,7 @@ from pdp._gen.pdp.v1 import admin_service_pb2 as pb
 from pdp.bundle.edits import put_interceptor, remove_interceptor
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore, StoreStatus
+from pdp.call import RpcCall
 from pdp.candidate import Candidate
 from pdp.errors import NotFoundError, Problem
 from pdp.sandbox.sandbox import Sandbox
@@ -45,7 +45,7 @@ class AdminServicer:
         self._degraded = degraded
         self._candidate = candidate
 
-    def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.GetStatusResponse:
+    def GetStatus(self, request: pb.GetStatusRequest, call: RpcCall) -> pb.GetStatusResponse:
         """What is served, since when, and what is wrong."""
         status = self._store.status
         reasons = [*status.degraded, *self._degraded()]
@@ -63,23 +63,19 @@ class AdminServicer:
     def _worker(self, revision: str, state: pb.ServiceState.ValueType) -> pb.Worker:
         return pb.Worker(pid=os.getpid(), revision=revision, state=state, started_at=_timestamp(self._started_at))
 
-    def Reload(self, request: pb.ReloadRequest, context: grpc.ServicerContext) -> pb.ReloadResponse:
+    def Reload(self, request: pb.ReloadRequest, call: RpcCall) -> pb.ReloadResponse:
         """Read the bundle again now; a bad one is an answer with problems."""
         result = self._store.reload()
         problems = write_problems(self._store.status.problems)
         return pb.ReloadResponse(changed=result.changed, revision=result.revision, problems=problems)
 
-    def ListInterceptors(
-        self, request: pb.ListInterceptorsRequest, context: grpc.ServicerContext
-    ) -> pb.ListInterceptorsResponse:
+    def ListInterceptors(self, request: pb.ListInterceptorsRequest, call: RpcCall) -> pb.ListInterceptorsResponse:
         """The interceptors of the snapshot in force."""
         snapshot = self._store.current()
         interceptors = map(write_interceptor, snapshot.chain.interceptors)
         return pb.ListInterceptorsResponse(interceptors=interceptors, revision=snapshot.revision)
 
-    def PutInterceptor(
-        self, requests: Iterator[pb.PutInterceptorRequest], context: grpc.ServicerContext
-    ) -> pb.PutInterceptorResponse:
+    def PutInterceptor(self, requests: Iterator[pb.PutInterceptorRequest], call: RpcCall) -> pb.PutInterceptorResponse:
         """Put an interceptor into the bundle, if it loads."""
         self._store.current()
         binding, module = read_put(requests, self._sandbox.options.max_component_bytes)
@@ -92,9 +88,7 @@ class AdminServicer:
             changed=result.changed, revision=result.revision, problems=problems, sha256=digest
         )
 
-    def DeleteInterceptor(
-        self, request: pb.DeleteInterceptorRequest, context: grpc.ServicerContext
-    ) -> pb.DeleteInterceptorResponse:
+    def DeleteInterceptor(self, request: pb.DeleteInterceptorRequest, call: RpcCall) -> pb.DeleteInterceptorResponse:
         """Take an interceptor out of the bundle."""
         self._store.current()
         wire.require(request.name, "name")
@@ -104,13 +98,11 @@ class AdminServicer:
         problems = write_problems(result.problems)
         return pb.DeleteInterceptorResponse(changed=result.changed, revision=result.revision, problems=problems)
 
-    def WatchRevisions(
-        self, request: pb.WatchRevisionsRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.WatchRevisionsResponse]:
+    def WatchRevisions(self, request: pb.WatchRevisionsRequest, call: RpcCall) -> Iterator[pb.WatchRevisionsResponse]:
         """The revision and the state now, and each time that one of them changes."""
         sent: pb.WatchRevisionsResponse | None = None
         status = self._store.status
-        while context.is_active():
+        while call.is_active():
             message = self._revision_message(status, sent.revision if sent is not None else "")
             if sent is None or _news(message) != _news(sent):
                 sent = message

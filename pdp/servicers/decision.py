@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-import grpc
 import structlog
 from google.rpc import code_pb2
 
@@ -16,6 +15,7 @@ from pdp import wire
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
+from pdp.call import Call
 from pdp.candidate import Answered, Candidate
 from pdp.cedar.authorize import NO_SUBJECT
 from pdp.cedar.model import Authorization, Denial, Query, ToolQuery
@@ -79,56 +79,61 @@ class DecisionServicer:
         self._candidate = candidate
         self._verify = verify
 
-    def Authorize(self, request: pb.AuthorizeRequest, context: grpc.ServicerContext) -> pb.AuthorizeResponse:
+    def Authorize(self, request: pb.AuthorizeRequest, call: Call) -> pb.AuthorizeResponse:
         """One question."""
         started = time.perf_counter_ns()
-        _require_time(context)
+        _require_time(call)
+        call.caller.require_server(request.tool_call.server)
         snapshot = self._store.current()
         asked = self._read(request, snapshot)
         answer = _settled(_denied(asked) or snapshot.authorizer.authorize(asked.established), snapshot)
         response = pb.AuthorizeResponse()
-        self._answer(request, asked, answer, snapshot, time.perf_counter_ns() - started, response)
+        self._answer(request, call, asked, answer, snapshot, time.perf_counter_ns() - started, response)
         return response
 
-    def AuthorizeBatch(
-        self, request: pb.AuthorizeBatchRequest, context: grpc.ServicerContext
-    ) -> pb.AuthorizeBatchResponse:
+    def AuthorizeBatch(self, request: pb.AuthorizeBatchRequest, call: Call) -> pb.AuthorizeBatchResponse:
         """Many questions to one snapshot; a malformed one leaves the others alone."""
         if len(request.requests) > self._limits.batch_requests:
             raise OverLimitError(f"`requests` holds {len(request.requests)}; at most {self._limits.batch_requests}")
+        for question in request.requests:
+            call.caller.require_server(question.tool_call.server)
         snapshot = self._store.current()
         remaining = iter(request.requests)
         response = pb.AuthorizeBatchResponse()
         while step := list(islice(remaining, _BATCH_STEP)):
-            _require_time(context)
-            self._answer_step(step, snapshot, response)
+            _require_time(call)
+            self._answer_step(step, call, snapshot, response)
         return response
 
-    def Intercept(self, request: pb.InterceptRequest, context: grpc.ServicerContext) -> pb.InterceptResponse:
+    def Intercept(self, request: pb.InterceptRequest, call: Call) -> pb.InterceptResponse:
         """One payload through the interceptor chain."""
         started = time.perf_counter_ns()
-        _require_time(context)
+        _require_time(call)
+        call.caller.require_server(request.tool_call.server)
         snapshot = self._store.current()
         phase = wire.read_phase(request.phase)
         query = self._read_intercept(request)
-        answer = _intercepted(query, snapshot, request, _deadline_ns(context))
+        answer = _intercepted(query, snapshot, request, _deadline_ns(call))
         duration_ns = time.perf_counter_ns() - started
-        decision_id = self._record_interception(request, phase, query, answer, snapshot, duration_ns)
+        decision_id = self._record_interception(request, call, phase, query, answer, snapshot, duration_ns)
         return wire.write_interception(answer, phase, decision_id, snapshot.revision)
 
-    def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
+    def Decide(self, request: pb.DecideRequest, call: Call) -> pb.DecideResponse:
         """Both layers on one tool call."""
         started = time.perf_counter_ns()
-        _require_time(context)
+        _require_time(call)
+        call.caller.require_server(request.tool_call.server)
         snapshot = self._store.current()
         asked = self._read_decide(request, snapshot)
-        decided = _decided(asked, snapshot, request, _deadline_ns(context))
-        decision_id = self._record_decision(request, asked.query, decided, snapshot, time.perf_counter_ns() - started)
+        decided = _decided(asked, snapshot, request, _deadline_ns(call))
+        duration_ns = time.perf_counter_ns() - started
+        decision_id = self._record_decision(request, call, asked.query, decided, snapshot, duration_ns)
         return wire.write_decision(decided, decision_id, snapshot.revision)
 
-    def FilterTools(self, request: pb.FilterToolsRequest, context: grpc.ServicerContext) -> pb.FilterToolsResponse:
+    def FilterTools(self, request: pb.FilterToolsRequest, call: Call) -> pb.FilterToolsResponse:
         """Which tools of a list the subject could ever call."""
-        _require_time(context)
+        _require_time(call)
+        call.caller.require_server(request.server)
         if len(request.tools) > self._limits.listed_tools:
             raise OverLimitError(f"`tools` holds {len(request.tools)}; at most {self._limits.listed_tools}")
         snapshot = self._store.current()
@@ -152,7 +157,11 @@ class DecisionServicer:
         return dict.fromkeys(names) if snapshot.in_shadow else found
 
     def _answer_step(
-        self, requests: Sequence[pb.AuthorizeRequest], snapshot: Snapshot, response: pb.AuthorizeBatchResponse
+        self,
+        requests: Sequence[pb.AuthorizeRequest],
+        call: Call,
+        snapshot: Snapshot,
+        response: pb.AuthorizeBatchResponse,
     ) -> None:
         """Answer a part of a batch into `response`."""
         started = time.perf_counter_ns()
@@ -170,7 +179,7 @@ class DecisionServicer:
             if isinstance(answer, InvalidRequestError):
                 result.error.MergeFrom(_batch_error(answer))
             else:
-                self._answer(request, asked, _settled(answer, snapshot), snapshot, share, result.response)
+                self._answer(request, call, asked, _settled(answer, snapshot), snapshot, share, result.response)
 
     def _read(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query]:
         """The question, or why it is denied without asking any policy."""
@@ -209,6 +218,7 @@ class DecisionServicer:
     def _record_interception(
         self,
         request: pb.InterceptRequest,
+        call: Call,
         phase: Phase,
         query: ChainQuery | Interception,
         answer: Interception,
@@ -223,12 +233,14 @@ class DecisionServicer:
             duration_ns=duration_ns,
             for_decision_id=request.decision_id,
             request_id=request.request_id,
+            caller=call.caller.name,
             revision=snapshot.revision,
         )
 
     def _record_decision(
         self,
         request: pb.DecideRequest,
+        call: Call,
         query: DecideQuery | None,
         decided: Decided,
         snapshot: Snapshot,
@@ -242,6 +254,7 @@ class DecisionServicer:
             interception=decided.interception,
             duration_ns=duration_ns,
             request_id=request.request_id,
+            caller=call.caller.name,
             revision=snapshot.revision,
         )
         self._compare(query, decided, decision_id, snapshot)
@@ -257,6 +270,7 @@ class DecisionServicer:
     def _answer(
         self,
         request: pb.AuthorizeRequest,
+        call: Call,
         asked: _Asked[Query],
         answer: Authorization,
         snapshot: Snapshot,
@@ -270,6 +284,7 @@ class DecisionServicer:
             size=request.ByteSize(),
             duration_ns=duration_ns,
             request_id=request.request_id,
+            caller=call.caller.name,
             revision=snapshot.revision,
         )
         self._compare(asked.query, answer, decision_id, snapshot)
@@ -312,9 +327,9 @@ def _nobody(error: InvalidTokenError) -> Denial:
     return NO_SUBJECT
 
 
-def _deadline_ns(context: grpc.ServicerContext) -> int:
+def _deadline_ns(call: Call) -> int:
     """Until when the caller waits, as a time of `time.monotonic_ns`."""
-    remaining: float | None = context.time_remaining()
+    remaining: float | None = call.time_remaining()
     seconds = _LONGEST_SECONDS if remaining is None else min(remaining, _LONGEST_SECONDS)
     return time.monotonic_ns() + int(seconds * 1e9)
 
@@ -323,7 +338,7 @@ def _batch_error(error: InvalidRequestError) -> pb.BatchError:
     return pb.BatchError(code=code_pb2.INVALID_ARGUMENT, message=error.message, reason=error.reason, field=error.field)
 
 
-def _require_time(context: grpc.ServicerContext) -> None:
+def _require_time(call: Call) -> None:
     """Work for a caller that no longer waits is not done."""
-    if context.time_remaining() == 0:
+    if call.time_remaining() == 0:
         raise DeadlineExceededError("the deadline passed before the call was answered")

@@ -18,9 +18,12 @@ from pdp.bundle.archive import BundleReader
 from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
+from pdp.call import Admission
 from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import LimitsConfig, ServerConfig
 from pdp.decision_log.sinks import DecisionSink, Line
+from pdp.identity.caller_config import CallersConfig
+from pdp.identity.callers import Callers
 from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.model import SandboxOptions
 from pdp.sandbox.sandbox import Sandbox
@@ -89,10 +92,10 @@ def put_together(
     decision = DecisionServicer(store, recorder, limits, LiveDefinitions())
     admin = AdminServicer(store, Sandbox(SandboxOptions()), datetime.now(UTC), degraded)
     services = [
-        Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], decision),
-        Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin),
+        Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], decision, "decide"),
+        Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin, "admin"),
     ]
-    server = Server(config.listen, services, config, limits)
+    server = Server(config.listen, services, config, limits, Admission(Callers(CallersConfig())))
     server.start()
     try:
         with connect(server.addresses[0]) as channel:

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from pdp._gen.pdp.v1 import admin_service_pb2, decision_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.errors import DeadlineExceededError
+from pdp.identity.callers import ANYONE
 from tests.grpc.doubles import RecordingSink, put_together
 from tests.grpc.service import (
     TIMEOUT_SECONDS,
@@ -100,7 +101,9 @@ def test_nothing_is_decided_for_a_caller_that_is_gone(tmp_path: Path) -> None:
 
 
 class LateContext:
-    """Stands for grpc's context of a call whose deadline has passed, though grpc has not noticed yet."""
+    """Stands for a call whose deadline has passed, though grpc has not noticed yet."""
+
+    caller = ANYONE
 
     def time_remaining(self) -> float:
         """Nothing."""

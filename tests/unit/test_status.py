@@ -17,6 +17,8 @@ Logs = list[MutableMapping[str, Any]]
 EXPECTED: list[tuple[errors.PdpError, int, str, str]] = [
     (errors.InvalidRequestError("a.b", "wrong", "TOO_LONG"), code_pb2.INVALID_ARGUMENT, "TOO_LONG", "wrong"),
     (errors.InvalidRequestError("a", "wrong"), code_pb2.INVALID_ARGUMENT, "INVALID_FIELD", "wrong"),
+    (errors.UnauthenticatedError("who"), code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED", "who"),
+    (errors.PermissionDeniedError("no"), code_pb2.PERMISSION_DENIED, "PERMISSION_DENIED", "no"),
     (errors.UnavailableError("not yet"), code_pb2.UNAVAILABLE, "UNAVAILABLE", "not yet"),
     (errors.DeadlineExceededError("late"), code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "late"),
     (errors.OverLimitError("much"), code_pb2.RESOURCE_EXHAUSTED, "OVER_LIMIT", "much"),
