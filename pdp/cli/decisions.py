@@ -16,6 +16,7 @@ from pdp._gen.pdp.v1.decision_service_pb2_grpc import DecisionServiceStub
 from pdp.bundle.snapshot import Snapshot
 from pdp.cedar.model import EntityUid
 from pdp.cli.bundles import load_bundle, read_config
+from pdp.cli.documents import read_file
 from pdp.cli.failure import CommandError
 from pdp.cli.remote import ask, connected, refusal
 from pdp.cli.terminal import problem_line, tell, tell_guest
@@ -26,8 +27,16 @@ _Answer = TypeVar("_Answer", bound=Message)
 
 
 def subject_of(arguments: Namespace) -> decision_pb2.Subject:
-    """Who asks."""
-    return decision_pb2.Subject(entity=uid_message(arguments.subject))
+    """Who asks. Raises CommandError where that is not clear."""
+    acting_for = arguments.on_behalf_of
+    if arguments.token_file is None:
+        on_behalf_of = uid_message(acting_for) if acting_for is not None else None
+        return decision_pb2.Subject(entity=uid_message(arguments.subject), on_behalf_of=on_behalf_of)
+    if acting_for is not None:
+        raise CommandError("`--on-behalf-of` belongs to `--subject`; a token names itself whom it acts for")
+    if arguments.bundle is not None:
+        raise CommandError("tokens are verified by a service; with `--bundle`, name the `--subject`")
+    return decision_pb2.Subject(token=read_file(arguments.token_file).decode("utf-8", "replace").strip())
 
 
 def uid_message(uid: EntityUid) -> decision_pb2.EntityUid:

@@ -100,11 +100,15 @@ def add_document(parser: Parser, flag: str, help_text: str) -> None:
 
 
 def add_subject(parser: Parser) -> None:
-    """`--subject`."""
+    """`--subject` and what can stand in its place or beside it."""
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument(
+        "--subject", "--principal", dest="subject", metavar="UID", type=uid, help='who asks, such as `Agent::"bot"`'
+    )
+    who.add_argument("--token-file", metavar="FILE", help="a file with the token (JWT) of who asks; only for a service")
     parser.add_argument(
-        "--subject", "--principal", dest="subject", metavar="UID", required=True, type=uid,
-        help="who asks, such as `Agent::\"bot\"`",
-    )  # fmt: skip
+        "--on-behalf-of", metavar="UID", type=uid, help='the user that `--subject` acts for, such as `User::"alice"`'
+    )
 
 
 def add_call(parser: Parser, when: str = "") -> None:

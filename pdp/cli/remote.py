@@ -6,7 +6,6 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -15,6 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from pdp._gen.pdp.v1 import admin_service_pb2
+from pdp.cli.documents import read_file
 from pdp.cli.failure import CommandError
 from pdp.cli.options import DEFAULT_ADDRESS
 from pdp.config import host_of, is_local
@@ -83,14 +83,14 @@ def _tls_of(arguments: Namespace) -> grpc.ChannelCredentials | None:
         if arguments.tls_certificate is not None:
             raise CommandError("`--tls-certificate` needs `--tls` or `--tls-ca`")
         return None
-    pems = [_content(path) if path else None for path in (ca, arguments.tls_key, arguments.tls_certificate)]
+    pems = [read_file(path) if path else None for path in (ca, arguments.tls_key, arguments.tls_certificate)]
     return grpc.ssl_channel_credentials(*pems)
 
 
 def _key_of(arguments: Namespace, address: str) -> str:
     """The key that says who calls, empty for none. It is not sent in clear over a network."""
     path = arguments.caller_key_file
-    key = _content(path).decode("utf-8", "replace").strip() if path else os.environ.get("PDP_CALLER_KEY", "")
+    key = read_file(path).decode("utf-8", "replace").strip() if path else os.environ.get("PDP_CALLER_KEY", "")
     if not key:
         return ""
     if not (key.isascii() and key.isprintable()):
@@ -103,13 +103,6 @@ def _key_of(arguments: Namespace, address: str) -> str:
 def _metadata(arguments: Namespace, address: str) -> list[tuple[str, str]]:
     key = _key_of(arguments, address)
     return [("authorization", f"Bearer {key}")] if key else []
-
-
-def _content(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise CommandError(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def refusal(status: status_pb2.Status, answerer: str, findings: tuple[str, ...] = ()) -> CommandError:

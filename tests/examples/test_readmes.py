@@ -18,7 +18,7 @@ from tests.examples.conftest import Serve
 from tests.examples.sessions import EXAMPLES, ROOT
 from tests.grpc.service import Service
 
-PAGES = ["gateway", "github-read-only", "payment-limit"]
+PAGES = ["gateway", "github-read-only", "on-behalf-of", "payment-limit"]
 #: New in each run, or when a module is built anew: the ids, the revision, how long something took.
 _VOLATILE = re.compile(r"decision [0-9a-f]+, revision [0-9a-f]+|\([0-9.]+ (us|ms|s)\)")
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)

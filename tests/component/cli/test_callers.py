@@ -53,3 +53,23 @@ def test_a_key_is_not_sent_in_clear(capsys: pytest.CaptureFixture[str], monkeypa
     said = capsys.readouterr().err
     assert "is not sent to `192.0.2.1:7437` without TLS" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--on-behalf-of", 'User::"alice"'], "a token names itself whom it acts for"),
+        (["--bundle", "examples/quickstart"], "tokens are verified by a service"),
+    ],
+)
+def test_a_token_says_who_asks(
+    tmp_path: Path, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token goes without a user beside it, and to a service; one that nobody signed is denied."""
+    (tmp_path / "token").write_text("a.b.c\n")
+    ask = ["authorize", "--token-file", str(tmp_path / "token"), "--tool", "srv/read"]
+    assert main([*ask, *options]) == 2
+    assert text in capsys.readouterr().err
+    with serving(tmp_path) as service:
+        assert main([*ask, "--address", service.address]) == 1
+    assert "INVALID_TOKEN" in capsys.readouterr().out
