@@ -18,6 +18,7 @@ from pdp.cedar.model import (
     Subject,
     ToolQuery,
 )
+from pdp.cedar.questions import require_acted_for, require_type
 from pdp.cedar.strict_json import JsonError, parse_object, parse_value
 from pdp.decide import Decided, DecideQuery
 from pdp.errors import InvalidRequestError, InvalidTokenError
@@ -98,6 +99,10 @@ def read_intercept(request: decision_service_pb2.InterceptRequest, verify: Verif
     call = read_tool_call(request.tool_call)
     result = _read_result(request, phase)
     subject = read_subject(request.subject, verify)
+    # No policy is asked, which would see to it.
+    require_type(subject.principal, "subject.entity.type")
+    if subject.on_behalf_of is not None:
+        require_acted_for(subject.on_behalf_of, None)
     context = request.context_json or b"{}"
     _require_json(context, "context_json", an_object=True)
     envelope = _envelope(subject, call, request.request_id, context)

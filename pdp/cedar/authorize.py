@@ -35,7 +35,14 @@ from pdp.cedar.model import (
     Query,
     ToolQuery,
 )
-from pdp.cedar.questions import MAX_KEY_LENGTH, is_small, possible_references, refused_field, require_type
+from pdp.cedar.questions import (
+    MAX_KEY_LENGTH,
+    is_small,
+    possible_references,
+    refused_field,
+    require_acted_for,
+    require_type,
+)
 from pdp.cedar.request_entities import merge_request_entities
 from pdp.cedar.slices import PolicySlice, PolicySlices
 from pdp.cedar.subject_entities import merge_subject_entities
@@ -309,7 +316,7 @@ class Authorizer:
         if query.facts:
             full["interceptors"] = json.loads(query.facts)
         if query.on_behalf_of is not None:
-            full["on_behalf_of"] = self._on_behalf_of(query.on_behalf_of)
+            full["on_behalf_of"] = require_acted_for(query.on_behalf_of, self._model.on_behalf_of_type)
         return full
 
     def _prepare_action(self, query: ActionQuery) -> _Prepared:
@@ -321,7 +328,7 @@ class Authorizer:
         if query.on_behalf_of is not None:
             if "on_behalf_of" in context:
                 raise InvalidRequestError("context_json", "`on_behalf_of` is filled in by the service for this subject")
-            context = {**context, "on_behalf_of": self._on_behalf_of(query.on_behalf_of)}
+            context = {**context, "on_behalf_of": require_acted_for(query.on_behalf_of, self._model.on_behalf_of_type)}
             text = json.dumps(context)
         refs = tuple(possible_references(context))
         key = _ShapeKey(query.principal, query.action, query.resource, refs, query.entities, query.subject_facts)
@@ -329,15 +336,6 @@ class Authorizer:
         request = CedarRequest(shape.uids, text, shape.entities, self._model.schema)
         # The caller's context is for Cedar to check against the schema, so Cedar gets the whole request every time.
         return _Prepared(shape.policies, request)
-
-    def _on_behalf_of(self, uid: EntityUid) -> dict[str, dict[str, str]]:
-        """Whom the principal acts for, as policies see it."""
-        require_type(uid, "subject.on_behalf_of.type")
-        declared = self._model.on_behalf_of_type
-        if declared is not None and uid.type != declared:
-            message = f"`{uid.type}` is not the type that the bundle's schema has for `on_behalf_of`, `{declared}`"
-            raise InvalidRequestError("subject.on_behalf_of.type", message)
-        return {"__entity": {"type": uid.type, "id": uid.id}}
 
     def _store(self, entities: bytes, facts: str) -> EntityStore:
         """The entities that a question can see: the bundle's, with its subject's and its own on top."""

@@ -50,7 +50,9 @@ class CallerContext:
         try:
             document = parse_object(context, self._limits)
             check_escapes(document)
-        except (JsonError, ValueError) as error:
+        except JsonError as error:
+            raise InvalidRequestError(_FIELD, str(error), "INVALID_JSON") from error
+        except ValueError as error:
             raise InvalidRequestError(_FIELD, str(error)) from error
         return document
 

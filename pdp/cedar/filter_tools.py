@@ -22,7 +22,7 @@ from pdp.cedar.evaluate import NOT_PERMITTED, cedar_uids, forbidden_by
 from pdp.cedar.index import Rule
 from pdp.cedar.model import Denial, EntityUid, Subject
 from pdp.cedar.policies import Constraint
-from pdp.cedar.questions import MAX_KEY_LENGTH, require_type
+from pdp.cedar.questions import MAX_KEY_LENGTH, require_acted_for, require_type
 from pdp.cedar.slices import PolicySlices
 from pdp.errors import InvalidRequestError
 
@@ -56,7 +56,8 @@ class ToolFilter:
             raise InvalidRequestError("subject.entity.type", message)
         given = model.context.read(context)
         if subject.on_behalf_of is not None:
-            given = {**given, _ON_BEHALF_OF: {"__entity": subject.on_behalf_of._asdict()}}
+            acted_for = require_acted_for(subject.on_behalf_of, model.on_behalf_of_type)
+            given = {**given, _ON_BEHALF_OF: acted_for}
         key = (subject, server, context)
         known = self._kept.get(key)
         if known is None or not known.keys() >= set(names):

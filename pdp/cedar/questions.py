@@ -9,6 +9,7 @@ from pdp.errors import InvalidRequestError
 
 #: Longer questions are answered but not kept: a cache of 10,000 keys of 1 MiB would not be bounded in any useful way.
 MAX_KEY_LENGTH = 8_192
+_ACTED_FOR = "subject.on_behalf_of.type"
 
 
 def is_small(query: Query) -> bool:
@@ -23,6 +24,18 @@ def is_small(query: Query) -> bool:
 def require_type(uid: EntityUid, field_name: str) -> None:
     if not is_entity_type(uid.type):
         raise InvalidRequestError(field_name, f"`{uid.type}` is not a Cedar entity type name")
+
+
+def require_acted_for(uid: EntityUid, declared: str | None) -> dict[str, dict[str, str]]:
+    """Whom a subject acts for, as policies see it. `declared` is the type that the schema has for it, if it has one.
+
+    Raises InvalidRequestError.
+    """
+    require_type(uid, _ACTED_FOR)
+    if declared is not None and uid.type != declared:
+        message = f"`{uid.type}` is not the type that the bundle's schema has for `on_behalf_of`, `{declared}`"
+        raise InvalidRequestError(_ACTED_FOR, message)
+    return {"__entity": {"type": uid.type, "id": uid.id}}
 
 
 def refused_field(query: ActionQuery, message: str) -> str:

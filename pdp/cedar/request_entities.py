@@ -43,7 +43,7 @@ def _given(text: bytes) -> list[dict[str, Any]]:
     try:
         document = parse_value(text, _LIMITS)
     except JsonError as error:
-        raise InvalidRequestError(_FIELD, str(error)) from error
+        raise InvalidRequestError(_FIELD, str(error), "INVALID_JSON") from error
     if not isinstance(document, list) or not all(isinstance(form, dict) for form in document):
         raise InvalidRequestError(_FIELD, "must be a JSON array of entities")
     seen: set[EntityUid] = set()

@@ -1,13 +1,12 @@
-"""The corpus as values: cases read strictly, and what the service says in the form in which cases expect it.
+"""The corpus as values: cases read strictly.
 
-README.md has the format. Nothing here asks anything.
+README.md has the format; `forms` has what the service says in the form in which cases expect it. Nothing here asks
+anything.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,47 +14,91 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
-from pdp.cedar.model import Authorization
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = Path(__file__).resolve().parent / "cases"
 
 #: Where a case can be asked, in the words of `not_at`.
 LEVELS = frozenset({"core", "server", "cli"})
-#: A document of a case to the field of the request that it fills.
-_DOCUMENTS = {"arguments": "arguments_json", "context": "context_json", "entities": "entities_json"}
-_KEYS = {
-    "name",
-    "bundle",
-    "config",
-    "request",
-    "not_at",
-    "expect",
-    *_DOCUMENTS,
-    *(f"{name}_hex" for name in _DOCUMENTS),
+#: The RPCs that cases ask, with the messages of their requests and of their answers.
+RPCS: Mapping[str, tuple[type[Message], type[Message]]] = {
+    "Authorize": (pb.AuthorizeRequest, pb.AuthorizeResponse),
+    "Decide": (pb.DecideRequest, pb.DecideResponse),
+    "FilterTools": (pb.FilterToolsRequest, pb.FilterToolsResponse),
+    "Intercept": (pb.InterceptRequest, pb.InterceptResponse),
 }
+#: A document of a question to the field of the request that it fills.
+_DOCUMENTS = {
+    "arguments": "arguments_json",
+    "context": "context_json",
+    "entities": "entities_json",
+    "result": "result_json",
+    "definition": "definition_json",
+}
+_QUESTION_KEYS = {"rpc", "request", "definitions", "definitions_hex", *_DOCUMENTS, *(f"{n}_hex" for n in _DOCUMENTS)}
+_KEYS = {"name", "bundle", "config", "after", "not_at", "expect", *_QUESTION_KEYS}
 _EXPECTATIONS = ({"response", "log"}, {"error"})
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+#: FilterTools decides nothing, so it writes no record.
+_UNRECORDED = ({"response"}, {"error"})
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One case. Either `response` and `log` are set or `error` is.
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One request to one RPC.
 
-    `bundle` is a path below the repository's root, `documents` the bytes of `arguments`, `context` and `entities` as
-    far as they are given, `not_at` the levels that cannot ask it, each with the reason.
+    `documents` are the bytes of `arguments`, `context` and so on as far as they are given, `definitions` those of the
+    tools of a list, by name.
+    """
+
+    rpc: str
+    request: Json
+    documents: Mapping[str, bytes]
+    definitions: Mapping[str, bytes]
+
+    def message(self) -> Any:
+        """The request as a message of its RPC."""
+        message: Any = json_format.ParseDict(self.request, RPCS[self.rpc][0]())
+        for name, content in self.documents.items():
+            part = message.tool_call if name == "arguments" else message
+            setattr(part, _DOCUMENTS[name], content)
+        for tool in message.tools if self.definitions else ():
+            if tool.name in self.definitions:
+                tool.definition_json = self.definitions[tool.name]
+        return message
+
+    def asked_tools(self) -> set[tuple[str, str]]:
+        """The tools, with their servers, that the question is about and that can have changed for it."""
+        if self.rpc == "FilterTools":
+            return {(self.request.get("server", ""), tool.get("name", "")) for tool in self.request.get("tools", ())}
+        if self.rpc == "Intercept" or "tool_call" not in self.request:
+            return set()
+        call = self.request["tool_call"]
+        return {(call.get("server", ""), call.get("tool", ""))}
+
+    def reported_tools(self) -> set[tuple[str, str]]:
+        """The tools of which the question brings a definition."""
+        asked = self.asked_tools()
+        return asked if "definition" in self.documents else {tool for tool in asked if tool[1] in self.definitions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Question):
+    """One case. Either `response` is set, and `log` where there is a record, or `error` is.
+
+    `bundle` is a path below the repository's root, `after` what is asked before it, `not_at` the levels that cannot
+    ask it, each with the reason.
     """
 
     name: str
     file: str
     bundle: str
     config: Json
-    request: Json
-    documents: Mapping[str, bytes]
+    after: tuple[Question, ...]
     not_at: Mapping[str, str]
     response: Json | None
     log: Json | None
@@ -66,13 +109,10 @@ class Case:
         """The bundle and the configuration, as a key: cases with equal ones can share a service."""
         return self.bundle, json.dumps(self.config, sort_keys=True)
 
-    def message(self) -> pb.AuthorizeRequest:
-        """The request as a message."""
-        message = json_format.ParseDict(self.request, pb.AuthorizeRequest())
-        for name, content in self.documents.items():
-            part = message.tool_call if name == "arguments" else message
-            setattr(part, _DOCUMENTS[name], content)
-        return message
+    @property
+    def is_plain(self) -> bool:
+        """Whether policies alone are asked: such a case can be a part of a batch."""
+        return self.rpc == "Authorize" and not self.after
 
 
 @cache
@@ -84,10 +124,11 @@ def load_cases() -> tuple[Case, ...]:
 
 def parse_cases(file: str, text: str) -> list[Case]:
     """The cases of one file."""
-    return [_case(file, expand(form)) for form in json.loads(text, object_pairs_hook=_no_key_twice)]
+    return [_case(file, expand(form)) for form in json.loads(text, object_pairs_hook=no_key_twice)]
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> Json:
+def no_key_twice(pairs: list[tuple[str, Any]]) -> Json:
+    """An object of JSON. Raises ValueError where a key stands twice."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError(f"a key stands twice in {sorted(value)}")
@@ -106,17 +147,17 @@ def expand(value: Any) -> Any:
 
 
 def _case(file: str, form: Json) -> Case:
-    unknown = form.keys() - _KEYS
     expect = form["expect"]
-    if unknown or expect.keys() not in _EXPECTATIONS or not LEVELS.issuperset(form.get("not_at", {})):
-        raise ValueError(f"{file}: `{form.get('name')}` is not of the format; unknown keys: {sorted(unknown)}")
+    expectations = _UNRECORDED if form.get("rpc") == "FilterTools" else _EXPECTATIONS
+    if form.keys() - _KEYS or expect.keys() not in expectations or not LEVELS.issuperset(form.get("not_at", {})):
+        raise _not_of_the_format(file, form, _KEYS)
     return Case(
+        **vars(_question(file, {key: form[key] for key in form.keys() & _QUESTION_KEYS})),
         name=form["name"],
         file=file,
         bundle=form["bundle"],
         config=form.get("config", {}),
-        request=form["request"],
-        documents={name: content for name in _DOCUMENTS if (content := _document(form, name)) is not None},
+        after=tuple(_question(file, before) for before in form.get("after", ())),
         not_at=form.get("not_at", {}),
         response=expect.get("response"),
         log=expect.get("log"),
@@ -124,70 +165,23 @@ def _case(file: str, form: Json) -> Case:
     )
 
 
+def _question(file: str, form: Json) -> Question:
+    rpc = form.get("rpc", "Authorize")
+    definitions = {name: text.encode() for name, text in form.get("definitions", {}).items()}
+    definitions |= {name: bytes.fromhex(digits) for name, digits in form.get("definitions_hex", {}).items()}
+    listed = {tool.get("name") for tool in form["request"].get("tools", ())}
+    if form.keys() - _QUESTION_KEYS or rpc not in RPCS or not listed.issuperset(definitions):
+        raise _not_of_the_format(file, form, _QUESTION_KEYS)
+    documents = {name: content for name in _DOCUMENTS if (content := _document(form, name)) is not None}
+    return Question(rpc=rpc, request=form["request"], documents=documents, definitions=definitions)
+
+
+def _not_of_the_format(file: str, form: Json, keys: set[str]) -> ValueError:
+    named = form.get("name", form.get("request"))
+    return ValueError(f"{file}: `{named}` is not of the format; unknown keys: {sorted(form.keys() - keys)}")
+
+
 def _document(form: Json, name: str) -> bytes | None:
     if f"{name}_hex" in form:
         return bytes.fromhex(form[f"{name}_hex"])
     return form[name].encode() if name in form else None
-
-
-# --- what the service says, in the form of the cases ---------------------------------------------------------------
-
-
-def answer_form(answer: Authorization) -> Json:
-    """The core's answer."""
-    form: Json = {"decision": _decision(answer.allowed)}
-    if answer.denial is not None:
-        form["denial"] = {"code": f"DENIAL_CODE_{answer.denial.code.value}", "message": answer.denial.message}
-    if answer.determining:
-        form["determining_policies"] = [
-            {"policy_id": policy.policy_id, "effect": f"EFFECT_{policy.effect.upper()}"}
-            | ({"annotations": dict(policy.annotations)} if policy.annotations else {})
-            for policy in answer.determining
-        ]
-    if answer.errors:
-        form["policy_errors"] = [{"policy_id": error.policy_id, "message": error.message} for error in answer.errors]
-    if answer.shadow is not None:
-        lists = {"flipping_policies": answer.shadow.flipping, "matched_policies": answer.shadow.matched}
-        form["shadow"] = {"would_be_decision": _decision(answer.shadow.would_allow)}
-        form["shadow"] |= {name: list(ids) for name, ids in lists.items() if ids}
-    return form
-
-
-def _decision(allowed: bool) -> str:
-    return "DECISION_ALLOW" if allowed else "DECISION_DENY"
-
-
-def expected_error(case: Case, error: Json) -> Json:
-    """What the case expects of `error`, so that the two can be compared: a case may leave the message open."""
-    assert case.error is not None, f"an error where a decision was expected: {error}"
-    return {**error, **case.error}
-
-
-def response_form(response: pb.AuthorizeResponse) -> Json:
-    """The service's answer without the decision id and the revision."""
-    kept = pb.AuthorizeResponse()
-    kept.CopyFrom(response)
-    kept.ClearField("decision_id")
-    kept.ClearField("revision")
-    form: Json = json_format.MessageToDict(kept, preserving_proto_field_name=True)
-    return form
-
-
-def record_form(case: Case, line: str, *, decision_id: str, revision: str) -> Json:
-    """The decision-log record without what is different every time; that is checked here.
-
-    The digest of the arguments is checked too, and left out unless the case expects it.
-    """
-    record: Json = json.loads(line, object_pairs_hook=_no_key_twice)
-    assert _TIME.fullmatch(record.pop("time"))
-    assert record.pop("decision_id") == decision_id
-    assert record.pop("revision") == revision
-    duration = record.pop("duration_us")
-    assert type(duration) is int
-    assert duration >= 0
-    if "arguments_sha256" in record:
-        digest = hashlib.sha256(case.documents.get("arguments", b"")).hexdigest()
-        assert record["arguments_sha256"] == digest
-        if case.log is not None and "arguments_sha256" not in case.log:
-            del record["arguments_sha256"]
-    return record

@@ -20,7 +20,8 @@ from pdp.config import Config
 from pdp.decision_log.record import decision_line
 from pdp.errors import InvalidRequestError
 from tests.corpus.conftest import BundlePath, pack
-from tests.corpus.corpus import ROOT, Case, answer_form, expected_error, load_cases, record_form
+from tests.corpus.corpus import ROOT, Case, load_cases
+from tests.corpus.forms import answer_form, expected_error, record_form
 
 BUNDLES = sorted({case.bundle for case in load_cases() if not case.bundle.endswith(".tar.gz")})
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
-from google.protobuf import json_format
 
-from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.bundle.archive import open_source
 from pdp.bundle.source import SourceLimits
 from pdp.cedar.model import DenialCode
 from pdp.cli import main
-from tests.corpus.corpus import ROOT, Case, Json, load_cases, parse_cases
+from tests.corpus.assemble import GUESTS, modules
+from tests.corpus.corpus import LEVELS, ROOT, RPCS, Case, Json, Question, load_cases, parse_cases
+from tests.corpus.forms import message_form, read_message
 
-#: What Authorize does not answer with: it sees no definitions of tools and runs no interceptors.
-OF_OTHER_CALLS = {DenialCode.TOOL_CHANGED, DenialCode.INTERCEPTOR_DENIED, DenialCode.INTERCEPTOR_FAILED}
+#: What each RPC can deny with. Interceptors are asked by two of them, and only a call is denied for its arguments.
+OF_INTERCEPTORS = {DenialCode.INTERCEPTOR_DENIED, DenialCode.INTERCEPTOR_FAILED}
+OF_ARGUMENTS = {DenialCode.INVALID_ARGUMENTS, DenialCode.INVALID_TOKEN}
+CODES = {
+    "Authorize": set(DenialCode) - OF_INTERCEPTORS,
+    "Decide": set(DenialCode),
+    "FilterTools": set(DenialCode) - OF_INTERCEPTORS - {DenialCode.INVALID_ARGUMENTS, DenialCode.POLICY_ERROR},
+    "Intercept": OF_INTERCEPTORS | OF_ARGUMENTS,
+}
+#: How many cases at least ask each RPC.
+LEAST_CASES = 20
 
 GOOD: Json = {
     "name": "n",
@@ -39,18 +49,55 @@ def test_every_bundle_has_cases() -> None:
     assert used == own | {"examples/quickstart", "pdp/cli/starter"}
 
 
-def test_every_denial_code_has_a_case() -> None:
-    """Each reason for which Authorize denies is decided by some case."""
-    found = {case.response["denial"]["code"] for case in load_cases() if case.response and "denial" in case.response}
-    assert found == {f"DENIAL_CODE_{code.value}" for code in set(DenialCode) - OF_OTHER_CALLS}
+@pytest.mark.parametrize("rpc", RPCS)
+def test_every_denial_code_has_a_case(rpc: str) -> None:
+    """Each reason for which an RPC denies, or hides a tool, is decided by some case, and no other is."""
+    answers = [case.response for case in load_cases() if case.rpc == rpc and case.response]
+    denied = chain(answers, *(answer.get("hidden", ()) for answer in answers))
+    found = {form["denial"]["code"] for form in denied if "denial" in form}
+    assert found == {f"DENIAL_CODE_{code.value}" for code in CODES[rpc]}
+
+
+@pytest.mark.parametrize("level", sorted(LEVELS))
+@pytest.mark.parametrize("rpc", RPCS)
+def test_every_rpc_has_cases(rpc: str, level: str) -> None:
+    """Every RPC is asked at every level, for answers and for errors."""
+    cases = [case for case in load_cases() if case.rpc == rpc and level not in case.not_at]
+    assert len(cases) >= LEAST_CASES
+    assert any(case.error for case in cases)
+    assert any(case.response for case in cases)
+
+
+def test_modules_are_their_sources() -> None:
+    """Each module is assembled from its source, to the byte, and each source is a module's."""
+    found = list(modules())
+    assert {path.stem for path, _ in found} == {path.stem for path in GUESTS.glob("*.wat")}
+    assert [path.as_posix() for path, content in found if path.read_bytes() != content] == []
+
+
+def test_no_case_changes_another() -> None:
+    """A tool of which a case brings a definition is no other case's: the service remembers what was reported."""
+    reported: dict[tuple[str, str, str], list[str]] = {}
+    for case in load_cases():
+        for server, tool in set[tuple[str, str]]().union(*(question.reported_tools() for question in _asked(case))):
+            reported.setdefault((case.bundle, server, tool), []).append(case.name)
+    for case in load_cases():
+        for server, tool in set[tuple[str, str]]().union(*(question.asked_tools() for question in _asked(case))):
+            assert reported.get((case.bundle, server, tool), [case.name]) == [case.name]
+
+
+def _asked(case: Case) -> tuple[Question, ...]:
+    return (*case.after, case)
 
 
 def test_case_is_in_the_words_of_the_protos(case: Case) -> None:
     """Request and response are proto JSON that any client reads, and the response is spelled as the protos spell it."""
-    case.message()
+    for question in _asked(case):
+        question.message()
     if case.response is not None:
-        response = json_format.ParseDict(case.response, pb.AuthorizeResponse())
-        assert json_format.MessageToDict(response, preserving_proto_field_name=True) == case.response
+        response = RPCS[case.rpc][1]()
+        read_message(case.response, response)
+        assert message_form(response) == case.response
 
 
 def test_what_cannot_be_asked_says_why(case: Case) -> None:
@@ -67,6 +114,11 @@ def test_what_cannot_be_asked_says_why(case: Case) -> None:
         pytest.param({**GOOD, "expect": {"response": {}}}, id="a decision without its record"),
         pytest.param({**GOOD, "expect": {"response": {}, "log": {}, "error": {}}}, id="a decision and an error"),
         pytest.param({**GOOD, "not_at": {"moon": "too far"}}, id="a level that there is not"),
+        pytest.param({**GOOD, "rpc": "Guess"}, id="an RPC that there is not"),
+        pytest.param({**GOOD, "rpc": "FilterTools", "expect": {"response": {}, "log": {}}}, id="a record of a list"),
+        pytest.param({**GOOD, "rpc": "Decide", "expect": {"response": {}}}, id="a decision of layers without a record"),
+        pytest.param({**GOOD, "definitions": {"read": "{}"}}, id="a definition of a tool that is not listed"),
+        pytest.param({**GOOD, "after": [{"request": {}, "expect": {}}]}, id="an expectation of what is asked before"),
     ],
 )
 def test_a_case_that_is_not_of_the_format_is_refused(broken: Json) -> None:

@@ -54,6 +54,11 @@ def listed(*names: str, definitions: dict[str, Any] | None = None, **more: Any) 
     return pb.FilterToolsRequest(tools=tools, **fields)
 
 
+def acting(kind: str) -> dict[str, Any]:
+    """Agent `a` for somebody of a type."""
+    return {"entity": {"type": "Agent", "id": "a"}, "on_behalf_of": {"type": kind, "id": "x"}}
+
+
 def ask(service: Service, request: pb.FilterToolsRequest) -> pb.FilterToolsResponse:
     """The answer of the service."""
     return service.decision.FilterTools(request, timeout=TIMEOUT_SECONDS)
@@ -110,6 +115,7 @@ def test_no_tools_are_no_tools(service: Service) -> None:
         (listed("free", subject={}), "subject"),
         (listed("free", subject={"entity": {"type": "Robot", "id": "x"}}), "subject.entity.type"),
         (listed("free", subject={"entity": {"type": "no type", "id": "x"}}), "subject.entity.type"),
+        (listed("free", subject=acting("no type")), "subject.on_behalf_of.type"),
         (listed("free", context_json=b"{"), "context_json"),
         (listed("free", context_json=b'{"other":1}'), "context_json"),
         (listed("free", context_json=b'{"input":{}}'), "context_json"),

@@ -172,6 +172,11 @@ def test_a_token_that_establishes_nobody_is_a_denial(service: Service) -> None:
         ({"phase": 7}, "phase"),
         ({"subject": {}}, "subject"),
         ({"subject": {"entity": {"type": "Agent"}}}, "subject.entity.id"),
+        ({"subject": {"entity": {"type": "no type", "id": "x"}}}, "subject.entity.type"),
+        (
+            {"subject": {"entity": {"type": "Agent", "id": "x"}, "on_behalf_of": {"type": "", "id": "x"}}},
+            "subject.on_behalf_of.type",
+        ),
         ({"tool_call": {"tool": "t"}}, "tool_call.server"),
         ({"tool_call": {"server": "s"}}, "tool_call.tool"),
         ({"tool_call": {"server": "s", "tool": "t", "session_id": "x" * 257}}, "tool_call.session_id"),

@@ -673,7 +673,8 @@ func (x *PolicyError) GetMessage() string {
 // What would have happened had everything in shadow mode been enforced. It never changes the answer beside it.
 type ShadowReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The decision with the shadow policies and the shadow interceptors enforced.
+	// The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+	// would have changed or stated is not followed any further.
 	WouldBeDecision Decision `protobuf:"varint,1,opt,name=would_be_decision,json=wouldBeDecision,proto3,enum=pdp.v1.Decision" json:"would_be_decision,omitempty"`
 	// The identifiers of the shadow policies that make `would_be_decision` differ from the decision; empty where it does
 	// not differ.

@@ -1098,7 +1098,8 @@ pub struct PolicyError {
 /// What would have happened had everything in shadow mode been enforced. It never changes the answer beside it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ShadowReport {
-    /// The decision with the shadow policies and the shadow interceptors enforced.
+    /// The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+    /// would have changed or stated is not followed any further.
     #[prost(enumeration = "Decision", tag = "1")]
     pub would_be_decision: i32,
     /// The identifiers of the shadow policies that make `would_be_decision` differ from the decision; empty where it does

@@ -371,7 +371,9 @@ class ShadowReport(_message.Message):
     INTERCEPTORS_FIELD_NUMBER: _builtins.int
     WOULD_BE_DENIAL_FIELD_NUMBER: _builtins.int
     would_be_decision: Global___Decision.ValueType
-    """The decision with the shadow policies and the shadow interceptors enforced."""
+    """The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+    would have changed or stated is not followed any further.
+    """
     @_builtins.property
     def flipping_policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The identifiers of the shadow policies that make `would_be_decision` differ from the decision; empty where it does

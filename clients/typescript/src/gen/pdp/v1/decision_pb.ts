@@ -263,7 +263,8 @@ export const PolicyErrorSchema: GenMessage<PolicyError> = /*@__PURE__*/
  */
 export type ShadowReport = Message<"pdp.v1.ShadowReport"> & {
   /**
-   * The decision with the shadow policies and the shadow interceptors enforced.
+   * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+   * would have changed or stated is not followed any further.
    *
    * @generated from field: pdp.v1.Decision would_be_decision = 1;
    */

@@ -54,7 +54,8 @@ private static final long serialVersionUID = 0L;
   private int wouldBeDecision_ = 0;
   /**
    * <pre>
-   * The decision with the shadow policies and the shadow interceptors enforced.
+   * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+   * would have changed or stated is not followed any further.
    * </pre>
    *
    * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -65,7 +66,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The decision with the shadow policies and the shadow interceptors enforced.
+   * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+   * would have changed or stated is not followed any further.
    * </pre>
    *
    * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -812,7 +814,8 @@ private static final long serialVersionUID = 0L;
     private int wouldBeDecision_ = 0;
     /**
      * <pre>
-     * The decision with the shadow policies and the shadow interceptors enforced.
+     * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+     * would have changed or stated is not followed any further.
      * </pre>
      *
      * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -823,7 +826,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The decision with the shadow policies and the shadow interceptors enforced.
+     * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+     * would have changed or stated is not followed any further.
      * </pre>
      *
      * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -838,7 +842,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The decision with the shadow policies and the shadow interceptors enforced.
+     * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+     * would have changed or stated is not followed any further.
      * </pre>
      *
      * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -851,7 +856,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The decision with the shadow policies and the shadow interceptors enforced.
+     * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+     * would have changed or stated is not followed any further.
      * </pre>
      *
      * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -869,7 +875,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The decision with the shadow policies and the shadow interceptors enforced.
+     * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+     * would have changed or stated is not followed any further.
      * </pre>
      *
      * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>

@@ -10,7 +10,8 @@ public interface ShadowReportOrBuilder extends
 
   /**
    * <pre>
-   * The decision with the shadow policies and the shadow interceptors enforced.
+   * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+   * would have changed or stated is not followed any further.
    * </pre>
    *
    * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>
@@ -19,7 +20,8 @@ public interface ShadowReportOrBuilder extends
   int getWouldBeDecisionValue();
   /**
    * <pre>
-   * The decision with the shadow policies and the shadow interceptors enforced.
+   * The decision with the shadow policies enforced, and with the denials of shadow interceptors. What a shadow interceptor
+   * would have changed or stated is not followed any further.
    * </pre>
    *
    * <code>.pdp.v1.Decision would_be_decision = 1 [json_name = "wouldBeDecision"];</code>

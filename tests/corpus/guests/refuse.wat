@@ -1,0 +1,11 @@
+;; Denies every call and every result.
+(module
+  (memory (export "memory") 4)
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param i32) (result i32) (i32.const 131072))
+  (data (i32.const 1024) "{\22verdict\22:\22deny\22,\22message\22:\22not this one\22,\22reason\22:\22nothing is good enough\22}")
+  (func (export "pdp_on_request") (param i32 i32) (result i64)
+    (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const 77)))
+  (data (i32.const 2048) "{\22verdict\22:\22deny\22,\22message\22:\22not this one\22,\22reason\22:\22nothing is good enough\22}")
+  (func (export "pdp_on_response") (param i32 i32) (result i64)
+    (i64.or (i64.shl (i64.const 2048) (i64.const 32)) (i64.const 77))))
