@@ -16,9 +16,13 @@ PYTHON_LOCKS = (
     "requirements-build.lock",
     "tools/requirements.lock",
     "examples/gateway/requirements.lock",
+    "clients/python/requirements.lock",
 )
 NPM_LOCK = "tools/buf/package-lock.json"
 OTHER_NPM_LOCK = "bench/peers/package-lock.json"
+CLIENT_NPM_LOCKS = tuple(
+    path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "clients").glob("*/package-lock.json"))
+)
 GUEST_LOCKS = tuple(
     path.relative_to(ROOT).as_posix()
     for name in ("requirements.lock", "package-lock.json")
@@ -34,7 +38,7 @@ def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the lock files and of their check that a test may spoil."""
-    for name in (*PYTHON_LOCKS, NPM_LOCK, OTHER_NPM_LOCK, *GUEST_LOCKS, "tools/check-locks"):
+    for name in (*PYTHON_LOCKS, NPM_LOCK, OTHER_NPM_LOCK, *CLIENT_NPM_LOCKS, *GUEST_LOCKS, "tools/check-locks"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

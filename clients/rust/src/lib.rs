@@ -150,7 +150,7 @@ impl Client {
     }
 
     /// Makes one call, in up to three attempts within one deadline. Only UNAVAILABLE is tried again; no call of the
-    /// service changes anything, so that is safe.
+    /// service does more twice than once, so that is safe.
     async fn call<Q, A, F>(&self, request: Q, send: impl Fn(Service, Request<Q>) -> F) -> Result<A, Status>
     where
         Q: Clone,

@@ -14,7 +14,7 @@ import { DecisionService } from "./gen/pdp/v1/decision_service_pb.js";
 export { status } from "@grpc/grpc-js";
 export type { ServiceError } from "@grpc/grpc-js";
 
-/** The gRPC service config of each client: how calls are tried again. No RPC changes anything, so that is safe. */
+/** The gRPC service config of each client: how calls are tried again. No RPC does more twice than once. */
 export const SERVICE_CONFIG = {
   methodConfig: [
     {
@@ -35,6 +35,7 @@ const DEFAULT_DEADLINE_MS = 1000;
 const DEFAULT_MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
 // A longer timer than this would be none at all.
 const MAX_DEADLINE_MS = 2 ** 31 - 1;
+const PEM_BEGINS = "-----BEGIN ";
 
 /** PEM: its bytes, or as a string the path of a file with them. */
 export type Pem = Uint8Array | string;
@@ -301,14 +302,23 @@ function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {
   if ((tls.certificate === undefined) !== (tls.key === undefined)) {
     throw new TypeError("mutual TLS needs both `certificate` and `key`");
   }
-  return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.certificate));
+  return credentials.createSsl(pem("ca", tls.ca), pem("key", tls.key), pem("certificate", tls.certificate));
 }
 
-function pem(source: Pem | undefined): Buffer | null {
+function pem(name: string, source: Pem | undefined): Buffer | null {
   if (source === undefined) {
     return null;
   }
-  return typeof source === "string" ? readFileSync(source) : Buffer.from(source);
+  // As a path it would stand in the error about a file that is not there: a private key in a log.
+  if (typeof source === "string" && source.includes(PEM_BEGINS)) {
+    throw new TypeError(`\`tls.${name}\` is PEM in a string, which is the path of a file: give PEM as bytes`);
+  }
+  const content = typeof source === "string" ? readFileSync(source) : Buffer.from(source);
+  // Given but empty is a file that lost its content; it must not do as if it was not given.
+  if (!content.includes(PEM_BEGINS)) {
+    throw new TypeError(`\`tls.${name}\` has no PEM in it`);
+  }
+  return content;
 }
 
 function channelOptions(options: ClientOptions, local: boolean): ChannelOptions {
@@ -326,8 +336,9 @@ function channelOptions(options: ClientOptions, local: boolean): ChannelOptions 
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.max_receive_message_length": maxReceiveBytes,
-    // What is local takes no way through a proxy that the environment names.
-    ...(local ? { "grpc.enable_http_proxy": 0 } : {}),
+    // What is local or in clear takes no way through a proxy that the environment names: it would read everything, and
+    // could answer.
+    ...(local || options.tls === undefined ? { "grpc.enable_http_proxy": 0 } : {}),
     ...(options.tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": options.tls.serverName }),
   };
 }

@@ -251,6 +251,16 @@ test("half a client certificate is refused", () => {
   assert.throws(() => new Client("127.0.0.1:1", { tls: { certificate: new Uint8Array() } }), /both/);
 });
 
+test("PEM in a string, which is a path, is refused in words that do not repeat it, and so is what has no PEM", () => {
+  const key = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n";
+  const certificate = new TextEncoder().encode("-----BEGIN CERTIFICATE-----\n");
+  assert.throws(
+    () => new Client("127.0.0.1:1", { tls: { certificate, key } }),
+    (error) => error instanceof TypeError && /`tls.key`/.test(error.message) && !inspect(error).includes("hush"),
+  );
+  assert.throws(() => new Client("127.0.0.1:1", { tls: { ca: new Uint8Array() } }), /`tls.ca` has no PEM/);
+});
+
 test("the reason and the field of an error are read, and garbage in their place is nothing", async () => {
   // google.rpc.Status{details: [Any{ErrorInfo{MISSING_FIELD, pdp.v1, {field: subject}}}]}
   const info = message(1, "MISSING_FIELD", 2, "pdp.v1", 3, message(1, "field", 2, "subject"));

@@ -109,7 +109,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   let reply: Reply;
   try {
     const command = JSON.parse(line) as Command;
-    id = command.id;
+    id = command.id ?? null;
     reply = await answer(command);
   } catch (error) {
     reply = { failed: String(error) };

@@ -42,7 +42,7 @@ import pdp.v1.ToolCall;
  * io.grpc.StatusRuntimeException} and is never an allow. One client has one connection, which all threads may use.
  */
 public final class Client implements AutoCloseable {
-    /** The gRPC service config, in gRPC's JSON form: UNAVAILABLE is tried again, for no RPC changes anything. */
+    /** The gRPC service config, in gRPC's JSON form: UNAVAILABLE is tried again; no RPC does more twice than once. */
     public static final Map<String, Object> SERVICE_CONFIG =
             Map.of(
                     "methodConfig",

@@ -76,6 +76,10 @@ public final class Options {
             if (tls != null && tls.serverName != null) {
                 builder.overrideAuthority(tls.serverName);
             }
+            if (tls == null) {
+                // A proxy of the environment would read everything, and could answer.
+                builder.proxyDetector(address -> null);
+            }
             return builder.defaultServiceConfig(Client.SERVICE_CONFIG)
                     // What DNS says must not change how calls are tried again.
                     .disableServiceConfigLookUp()

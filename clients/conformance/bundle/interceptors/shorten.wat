@@ -1,0 +1,9 @@
+;; Every call becomes the same one.
+(module
+  (memory (export "memory") 4)
+  (data (i32.const 1024) "{\22verdict\22:\22transform\22,\22arguments\22:{\22id\22:9007199254740992,\22text\22:\22k\c3\bcrzer\22},\22reason\22:\22too long\22}")
+  (func (export "pdp_abi_v1"))
+  (func (export "pdp_alloc") (param i32) (result i32) (i32.const 131072))
+  ;; Where the answer is, in the upper half, and its length.
+  (func (export "pdp_on_request") (param i32 i32) (result i64)
+    (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const 96))))
