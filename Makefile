@@ -25,6 +25,7 @@ ARGS ?=
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 # Build isolation would download a build backend that no lock names.
 INSTALL_SELF := $(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+INSTALL_CLIENT := $(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable clients/python
 
 .PHONY: help
 help: ## List the targets.
@@ -47,9 +48,11 @@ $(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml $(VENV)/p
 	@touch $@
 
 # The development lock holds everything of the other two.
-$(VENV)/.dev: requirements-dev.lock requirements.lock requirements-build.lock pyproject.toml $(VENV)/pyvenv.cfg
+$(VENV)/.dev: requirements-dev.lock requirements.lock requirements-build.lock pyproject.toml \
+		clients/python/pyproject.toml $(VENV)/pyvenv.cfg
 	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	$(BIN)/python $(INSTALL_SELF)
+	$(BIN)/python $(INSTALL_CLIENT)
 	@touch $(VENV)/.run $@
 
 $(TOOLS)/pyvenv.cfg:
@@ -77,7 +80,7 @@ run: $(VENV)/.run ## Serve the quickstart bundle.
 	$(BIN)/pdp serve --bundle examples/quickstart $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev modules ## Run the tests; JOBS at a time, with ARGS.
+test: $(VENV)/.dev modules clients ## Run the tests; JOBS at a time, with ARGS.
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # What MODULES says, such as --require-all, goes to the build.
@@ -86,6 +89,17 @@ MODULES ?=
 .PHONY: modules
 modules: $(VENV)/.dev ## Build the example interceptors, as far as their toolchains can be had, into build/interceptors.
 	PYTHON=$(abspath $(BIN))/python $(BIN)/python interceptors_wasm/build --check $(MODULES)
+
+# What CLIENTS says, such as --require-all, goes to what handles the clients of all languages.
+CLIENTS ?=
+
+.PHONY: clients
+clients: $(VENV)/.dev ## Build the clients' runners of the conformance cases, as far as their toolchains are here.
+	PYTHON=$(abspath $(BIN))/python $(BIN)/python clients/each build $(CLIENTS)
+
+.PHONY: check-clients
+check-clients: $(VENV)/.dev ## Run each client's own checks and tests, as far as their toolchains are here.
+	REPO_PYTHON=$(abspath $(BIN))/python $(BIN)/python clients/each check $(CLIENTS)
 
 # How long each of the five tests of `make fuzz` goes on.
 FUZZ_SECONDS ?= 120
@@ -139,14 +153,16 @@ check-paths: ## Check that no file names a path of the machine it was written on
 # --- protos ------------------------------------------------------------------------------------------------------
 
 .PHONY: gen
-gen: $(TOOLS)/.installed $(VENV)/.run ## Generate pdp/_gen from the protos, and pages of docs/reference from the code.
+gen: $(TOOLS)/.installed $(VENV)/.run ## Generate all code from the protos, and pages of docs/reference from the code.
 	$(TOOLS)/bin/python tools/gen.py
 	$(BIN)/python tools/gen_docs.py
+	$(BIN)/python clients/each generate $(CLIENTS)
 
 .PHONY: gen-check
 gen-check: $(TOOLS)/.installed $(VENV)/.run ## Check that what was generated is up to date, and loads on the oldest runtime.
 	$(TOOLS)/bin/python tools/gen.py --check
 	$(BIN)/python tools/gen_docs.py --check
+	$(BIN)/python clients/each check-generated $(CLIENTS)
 
 .PHONY: proto-lint
 proto-lint: $(BUF_DIR)/node_modules/.installed ## Check style and compatibility of the protos.
@@ -167,6 +183,7 @@ lock: $(TOOLS)/.installed ## Write the lock files anew; ARGS=--upgrade moves eve
 	$(UV_COMPILE) $(ARGS) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock
 	$(UV_COMPILE) $(ARGS) -c requirements-dev.lock --group build -o requirements-build.lock
 	$(UV_COMPILE) $(ARGS) -c requirements-dev.lock --group gateway -o examples/gateway/requirements.lock
+	$(UV_COMPILE) $(ARGS) -c requirements.lock clients/python/pyproject.toml -o clients/python/requirements.lock
 	$(UV_COMPILE) $(ARGS) tools/requirements.in -o tools/requirements.lock
 	tools/check-locks
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import structlog
 
-from pdp._gen.pdp.v1 import admin_service_pb2, decision_service_pb2
 from pdp.bundle.archive import open_source
 from pdp.bundle.last_good import LastGood, default_directory
 from pdp.bundle.loader import Loader
@@ -23,28 +22,29 @@ from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
 from pdp.bundle.watch import Watcher
 from pdp.bundle.writing import open_writer
-from pdp.call import Admission
 from pdp.candidate import Candidate
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig, ServerConfig
+from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
 from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
 from pdp.errors import BundleError, ConfigError
 from pdp.identity.callers import Callers
 from pdp.identity.keys import KeyRing, make_key_ring
 from pdp.identity.subjects import subject_verifier
 from pdp.identity.tokens import TokenVerifier
+from pdp.listening import make_authzen, make_authzen_server, make_certificate, make_servers, start_all
 from pdp.live_definitions import LiveDefinitions
 from pdp.private_directory import state_directory
 from pdp.sandbox.artifacts import ArtifactDirectory
 from pdp.sandbox.guest_text import bounded
 from pdp.sandbox.model import SandboxOptions
 from pdp.sandbox.sandbox import Sandbox
-from pdp.server import Server, Service
+from pdp.server import Server
 from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
+from pdp.servicers.gateways.authzen_server import HttpServer
 from pdp.servicers.ids import decision_ids
 from pdp.servicers.recorder import Recorder
-from pdp.tls import ServerCertificate, TlsFiles
+from pdp.tls import ServerCertificate
 
 _log = structlog.get_logger("pdp")
 
@@ -69,11 +69,13 @@ class App:
     `addresses` are DecisionService's, `admin_addresses` those of a listener that AdminService has for itself.
     """
 
-    def __init__(self, store: SnapshotStore, servers: list[Server]) -> None:
+    def __init__(self, store: SnapshotStore, servers: list[Server], authzen: HttpServer | None = None) -> None:
         self.store = store
         self._servers = servers
         self.addresses = servers[0].addresses
         self.admin_addresses = servers[1].addresses if len(servers) > 1 else ()
+        #: Where AuthZEN is served, `host:port`; empty where it is not.
+        self.authzen_address = authzen.address if authzen is not None else ""
 
     def reload(self) -> ReloadResult:
         """Read the bundle again now."""
@@ -103,14 +105,13 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         stack.callback(ring.stop)
         verify = subject_verifier(TokenVerifier(config.identity, ring))
         callers = Callers(config.callers)
-        certificate = _certificate(config.server)
+        certificate = make_certificate(config.server)
         answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify)
         reasons = _degraded(sink, store, live, ring, certificate)
         administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate)
-        servers = _servers(config, answering, administering, callers, certificate)
-        for server in servers:
-            server.start()
-            stack.callback(server.stop)
+        servers = make_servers(config, answering, administering, callers, certificate)
+        authzen = make_authzen_server(config, certificate)
+        start_all(stack, servers, authzen, lambda url: make_authzen(config, answering, store, callers, url))
         for watched in [store] if candidate is None else [store, candidate.store]:
             if config.bundle.watch:
                 watcher = _watcher(config.bundle, watched)
@@ -118,7 +119,7 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
                 stack.callback(watcher.stop)
         for server in servers:
             server.set_serving(True)
-        yield App(store, servers)
+        yield App(store, servers, authzen)
 
 
 def prepare_process() -> None:
@@ -299,35 +300,6 @@ def _report_candidate(result: ReloadResult, status: StoreStatus) -> None:
         _log.warning("candidate bundle problem", place=str(problem))
     if result.changed:
         _log.info("candidate bundle loaded", revision=result.revision)
-
-
-def _certificate(config: ServerConfig) -> ServerCertificate | None:
-    if config.tls_certificate is None or config.tls_key is None:
-        return None
-    files = TlsFiles(config.tls_certificate, config.tls_key, config.tls_client_ca)
-    return ServerCertificate(files, lambda problems: _log.error("certificate", problems=problems))
-
-
-def _servers(
-    config: Config,
-    answering: DecisionServicer,
-    administering: AdminServicer,
-    callers: Callers,
-    certificate: ServerCertificate | None,
-) -> list[Server]:
-    decision = Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], answering, "decide")
-    admin = Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], administering, "admin")
-    server, admission = config.server, Admission(callers)
-
-    def listening(addresses: Sequence[str], services: Sequence[Service]) -> Server:
-        return Server(addresses, services, server, config.limits, admission, certificate)
-
-    if server.admin_listen:
-        return [listening(server.listen, [decision]), listening(server.admin_listen, [admin])]
-    # Where callers have no rights of their own, whoever reaches the listener has all of them, and changing the service
-    # is for this machine only.
-    private = server.is_local and not server.allow_insecure_network
-    return [listening(server.listen, [decision, admin] if private or callers.configured else [decision])]
 
 
 def _watcher(config: BundleConfig, store: SnapshotStore) -> Watcher:

@@ -25,7 +25,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from pdp.authzen_config import AuthZenConfig
 from pdp.errors import ConfigError
+from pdp.gateway_config import AgentgatewayConfig, EnvoyConfig
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.config import IdentityConfig
 
@@ -216,6 +218,9 @@ class Config(_Section):
     interceptors: InterceptorsConfig = Field(default_factory=InterceptorsConfig)
     callers: CallersConfig = Field(default_factory=CallersConfig)
     identity: IdentityConfig = Field(default_factory=IdentityConfig)
+    envoy: EnvoyConfig = Field(default_factory=EnvoyConfig)
+    agentgateway: AgentgatewayConfig = Field(default_factory=AgentgatewayConfig)
+    authzen: AuthZenConfig = Field(default_factory=AuthZenConfig)
     decision_log: DecisionLogConfig = Field(default_factory=DecisionLogConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
@@ -223,10 +228,16 @@ class Config(_Section):
     @model_validator(mode="after")
     def _callers_can_be_known(self) -> Config:
         problems = []
+        authzen = self.authzen.listen
+        everywhere = self.server.allow_insecure_network or self.server.tls_certificate is not None
+        if authzen and (problem := _address_problem(authzen, everywhere)):
+            problems.append(f"`authzen.listen`: {problem}")
+            authzen = ""
         if self.server.tls_client_ca is None and any(caller.certificates for caller in self.callers.caller):
             problems.append("`callers.caller` has `certificates`, which nobody checks without `server.tls_client_ca`")
         known = self.callers.caller or self.server.tls_client_ca is not None
-        if not (known or self.server.is_local or self.server.allow_insecure_network):
+        local = self.server.is_local and (not authzen or is_local(host_of(authzen)))
+        if not (known or local or self.server.allow_insecure_network):
             problems.append(
                 "other machines can reach the service, and nobody has to say who they are; give `[[callers.caller]]` "
                 "or `server.tls_client_ca`, or set `server.allow_insecure_network = true`"

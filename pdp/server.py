@@ -22,11 +22,12 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from pdp.call import Admission, Call
+from pdp.call import Admission, Call, RpcCall
 from pdp.call_pool import CallPool
 from pdp.config import LimitsConfig, ServerConfig
-from pdp.errors import ConfigError, InvalidRequestError
+from pdp.errors import ConfigError, InvalidRequestError, PermissionDeniedError, UnauthenticatedError
 from pdp.identity.caller_config import Right
+from pdp.identity.callers import NOBODY
 from pdp.status import guard_stream, guard_unary
 from pdp.tls import ServerCertificate
 
@@ -51,12 +52,27 @@ class _Malformed:
 
 
 class Service:
-    """A service's descriptor, the object whose methods answer its RPCs, and the right that callers need for them."""
+    """A service's descriptor, the object whose methods answer its RPCs, and the right that callers need for them.
 
-    def __init__(self, descriptor: ServiceDescriptor, servicer: object, right: Right) -> None:
+    Streams that go both ways keep a thread while they are open; `stream_threads` is how many there are for them. With
+    `denies_itself`, calls of those who lack the right reach the servicer too, as of somebody who may ask nothing: to
+    some gateways an RPC error means that everything may go on.
+    """
+
+    def __init__(
+        self,
+        descriptor: ServiceDescriptor,
+        servicer: object,
+        right: Right,
+        *,
+        stream_threads: int = 0,
+        denies_itself: bool = False,
+    ) -> None:
+        self.denies_itself = denies_itself
         self.descriptor = descriptor
         self.servicer = servicer
         self.right = right
+        self.stream_threads = stream_threads
 
 
 class _Apart:
@@ -100,6 +116,7 @@ class Server:
             options=_options(limits),
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
         )
+        self._open_pools: list[CallPool] = []
         for service in services:
             handlers = self._handlers(service)
             self._grpc.add_registered_method_handlers(service.descriptor.full_name, handlers)
@@ -128,9 +145,11 @@ class Server:
         # Watches of its health, and calls whose message never came, are open for as long as their callers like.
         idle_checks = 0
         while not stopped.wait(_IDLE_CHECK_SECONDS) and idle_checks < _IDLE_CHECKS:
-            idle_checks = idle_checks + 1 if self._pool.idle else 0
+            idle = all(pool.idle for pool in (self._pool, *self._open_pools))
+            idle_checks = idle_checks + 1 if idle else 0
         self._grpc.stop(None).wait()
-        for pool in (self._pool, self._stream_pool, self._watch_pool, self._reflection_pool):
+        pools = (self._pool, self._stream_pool, self._watch_pool, self._reflection_pool, *self._open_pools)
+        for pool in pools:
             pool.shutdown(wait=True, cancel_futures=True)
         for address in self.addresses:
             if address.startswith("unix:"):
@@ -182,26 +201,43 @@ class Server:
         return self._grpc.add_secure_port(address, self._credentials)
 
     def _handlers(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-        return {method.name: self._handler(method, service) for method in service.descriptor.methods}
+        streams: ThreadPoolExecutor = self._stream_pool
+        if service.stream_threads:
+            streams = CallPool(service.stream_threads)
+            self._open_pools.append(streams)
+        return {method.name: self._handler(method, service, streams) for method in service.descriptor.methods}
 
-    def _handler(self, method: MethodDescriptor, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(
+        self, method: MethodDescriptor, service: Service, streams: ThreadPoolExecutor
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         name = f"{service.descriptor.name}.{method.name}"
         answer: Callable[..., Any] = getattr(service.servicer, method.name)
         read = _reader(GetMessageClass(method.input_type))
         # Who may not ask is told so whatever it sent.
         refusing = _refusing_each(answer) if method.client_streaming else _refusing(answer)
-        admitting = self._admitting(service.right, refusing)
+        admitting = self._admitting(service.right, refusing, denies_itself=service.denies_itself)
+        if method.client_streaming and method.server_streaming:
+            talking = _Apart(guard_stream(name, admitting), streams)
+            return grpc.stream_stream_rpc_method_handler(talking, read, _written)
         if method.server_streaming:
             watching = _Apart(guard_stream(name, admitting), self._watch_pool)
             return grpc.unary_stream_rpc_method_handler(watching, read, _written)
         guarded = guard_unary(name, admitting)
         if method.client_streaming:
-            return grpc.stream_unary_rpc_method_handler(_Apart(guarded, self._stream_pool), read, _written)
+            return grpc.stream_unary_rpc_method_handler(_Apart(guarded, streams), read, _written)
         return grpc.unary_unary_rpc_method_handler(guarded, read, _written)
 
-    def _admitting(self, right: Right, answer: Callable[..., Any]) -> Callable[..., Any]:
+    def _admitting(
+        self, right: Right, answer: Callable[..., Any], *, denies_itself: bool = False
+    ) -> Callable[..., Any]:
         def admitted(request: Any, context: grpc.ServicerContext) -> Any:
-            return answer(request, self._admission.admit(context, right))
+            try:
+                call = self._admission.admit(context, right)
+            except (UnauthenticatedError, PermissionDeniedError):
+                if not denies_itself:
+                    raise
+                call = RpcCall(NOBODY, context)
+            return answer(request, call)
 
         return admitted
 

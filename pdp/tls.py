@@ -62,7 +62,8 @@ class ServerCertificate:
 
     def __init__(self, files: TlsFiles, report: Callable[[list[str]], None] = lambda problems: None) -> None:
         """Raises ConfigError if the files cannot be used."""
-        self._files = files
+        #: Where it is.
+        self.files = files
         self._report = report
         self._stamp = files.stamp()
         self._lock = threading.Lock()
@@ -74,12 +75,12 @@ class ServerCertificate:
     def refresh(self) -> None:
         """Look at the files, and take what is in them if it can be used."""
         with self._lock:
-            stamp = self._files.stamp()
+            stamp = self.files.stamp()
             if stamp == self._stamp:
                 return
             self._stamp = stamp
             try:
-                self.pem, self.problems = self._files.read(), []
+                self.pem, self.problems = self.files.read(), []
             except ConfigError as error:
                 self.problems = [f"the certificate on disk is not in use: {problem}" for problem in error.problems]
                 self._report(self.problems)

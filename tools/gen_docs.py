@@ -163,7 +163,7 @@ def section(path: str, heading: str, model: type[BaseModel]) -> str:
         if comment is None:
             sys.exit(f"`{path}.{key}` in {model.__module__} has no `#:` comment above it")
         field = model.model_fields[key]
-        default = "required" if field.is_required() else default_text(field.default)
+        default = "required" if field.is_required() else default_text(field.get_default(call_default_factory=True))
         rows.append((f"`{key}`", type_text(properties[key]), default, comment))
     summary = (inspect.getdoc(model) or "").removeprefix(f"`{heading}`: ")
     keys = table(("key", "type", "default", "meaning"), rows)

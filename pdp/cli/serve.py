@@ -83,6 +83,7 @@ def _announce(running: app.App, config: Config, log_format: str) -> None:
             "serving",
             addresses=running.addresses,
             admin_addresses=running.admin_addresses,
+            authzen_address=running.authzen_address,
             bundle=snapshot.origin,
             revision=snapshot.revision,
             degraded=status.degraded,
@@ -92,6 +93,8 @@ def _announce(running: app.App, config: Config, log_format: str) -> None:
     tell(f"serving `{printable(snapshot.origin)}` on {_listed(running.addresses)}")
     if running.admin_addresses:
         tell(f"  administration: {_listed(running.admin_addresses)}")
+    if running.authzen_address:
+        tell(f"  AuthZEN: {_listed((running.authzen_address,))}")
     tell(f"  bundle: {counts_text(snapshot.counts)}; revision {snapshot.revision}")
     for reason in status.degraded:
         tell(f"  degraded: {printable(reason)}")

@@ -39,6 +39,9 @@ class Caller:
 #: Everyone, where no caller is configured.
 ANYONE = Caller("", frozenset({"decide", "admin", "reflect"}))
 
+#: Somebody who may do nothing: for protocols in which that has to be said in answers.
+NOBODY = Caller("", frozenset(), frozenset())
+
 
 class Callers:
     """The configured callers. With none configured, everyone is `ANYONE`."""

@@ -1,0 +1,1 @@
+"""Code generated from `protos` by `make gen`; never edited by hand."""
