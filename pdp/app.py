@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from pdp._gen.pdp.v1 import admin_service_pb2 as pb
 from pdp.bundle.archive import open_source
 from pdp.bundle.last_good import LastGood, default_directory
 from pdp.bundle.loader import Loader
@@ -41,6 +42,7 @@ from pdp.sandbox.sandbox import Sandbox
 from pdp.server import Server
 from pdp.servicers.admin import AdminServicer
 from pdp.servicers.decision import DecisionServicer
+from pdp.servicers.fellows import ALONE, Fellows
 from pdp.servicers.gateways.authzen_server import HttpServer
 from pdp.servicers.ids import decision_ids
 from pdp.servicers.recorder import Recorder
@@ -69,8 +71,15 @@ class App:
     `addresses` are DecisionService's, `admin_addresses` those of a listener that AdminService has for itself.
     """
 
-    def __init__(self, store: SnapshotStore, servers: list[Server], authzen: HttpServer | None = None) -> None:
+    def __init__(
+        self,
+        store: SnapshotStore,
+        servers: list[Server],
+        administering: AdminServicer,
+        authzen: HttpServer | None = None,
+    ) -> None:
         self.store = store
+        self._administering = administering
         self._servers = servers
         self.addresses = servers[0].addresses
         self.admin_addresses = servers[1].addresses if len(servers) > 1 else ()
@@ -81,10 +90,14 @@ class App:
         """Read the bundle again now."""
         return self.store.reload()
 
+    def own_status(self) -> pb.GetStatusResponse:
+        """How this process is, without the others."""
+        return self._administering.own_status()
+
 
 @contextmanager
-def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
-    """The service, started; leaving the context drains and stops it.
+def running(config: Config, environ: Mapping[str, str], fellows: Fellows = ALONE) -> Iterator[App]:
+    """The service, started; leaving the context drains and stops it. `fellows` are the other workers, if there are any.
 
     Raises ConfigError, or BundleError if there is neither a bundle that loads nor a last good copy of one.
     """
@@ -99,7 +112,7 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         candidate = _candidate(config, sandbox, recorder)
         if candidate is not None:
             stack.callback(candidate.close)
-        live = LiveDefinitions()
+        live = LiveDefinitions(fellows.changed_tools())
         ring = make_key_ring(config.identity, _report_keys)
         ring.start()
         stack.callback(ring.stop)
@@ -108,7 +121,7 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
         certificate = make_certificate(config.server)
         answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify)
         reasons = _degraded(sink, store, live, ring, certificate)
-        administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate)
+        administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate, fellows)
         servers = make_servers(config, answering, administering, callers, certificate)
         authzen = make_authzen_server(config, certificate)
         start_all(stack, servers, authzen, lambda url: make_authzen(config, answering, store, callers, url))
@@ -119,7 +132,7 @@ def running(config: Config, environ: Mapping[str, str]) -> Iterator[App]:
                 stack.callback(watcher.stop)
         for server in servers:
             server.set_serving(True)
-        yield App(store, servers, authzen)
+        yield App(store, servers, administering, authzen)
 
 
 def prepare_process() -> None:

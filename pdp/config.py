@@ -84,6 +84,11 @@ class ServerConfig(_Section):
     admin_listen: tuple[str, ...] = ()
     #: Threads that answer calls. The work is bound to one core, so few are enough.
     threads: Annotated[int, Field(ge=1, le=256)] = 4
+    #: Processes that answer, at the same addresses, each with its own copy of the bundle in memory and a core to use.
+    #: A connection stays with one of them.
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    #: A worker that shows no sign of life for this long is killed and replaced.
+    stuck_seconds: Annotated[float, Field(ge=2, le=3_600)] = 15.0
     #: How long calls in flight may go on after SIGTERM.
     drain_seconds: _Seconds = 10.0
     #: Server reflection, for grpcurl and its like.
@@ -107,6 +112,13 @@ class ServerConfig(_Section):
             raise ValueError("`tls_certificate` and `tls_key` go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("`tls_client_ca` goes with `tls_certificate` and `tls_key`")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_can_share(self) -> ServerConfig:
+        for address in (*self.listen, *self.admin_listen):
+            if self.workers > 1 and address.startswith("unix:"):
+                raise ValueError(f"`{address}` cannot be shared by several `workers`; listen on `127.0.0.1:PORT`")
         return self
 
     @property

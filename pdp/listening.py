@@ -67,13 +67,13 @@ def make_servers(
 
 def make_authzen_server(config: Config, certificate: ServerCertificate | None) -> HttpServer | None:
     """AuthZEN's server, not yet answering, if it is switched on. Raises ConfigError if it cannot listen."""
-    section = config.authzen
+    section, server = config.authzen, config.server
     if not section.listen:
         return None
     return HttpServer(
         section.listen,
         ConnectionLimits(config.limits.message_bytes, section.request_seconds, section.idle_seconds),
-        ServerOptions(section.threads, section.connections, config.server.drain_seconds),
+        ServerOptions(section.threads, section.connections, server.drain_seconds, shared=server.workers > 1),
         TlsContexts(certificate) if certificate is not None else None,
     )
 

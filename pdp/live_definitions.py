@@ -2,13 +2,16 @@
 
 A server that changes a tool's description after it was reviewed can make an agent do what nobody agreed to. So a live
 definition that differs from the pinned one hides the tool, and its calls are denied until the operator pins the new one
-or the server goes back to the old. What callers reported is kept here, across reloads, and is lost with the process.
+or the server goes back to the old. What callers reported is kept here, across reloads, and is lost when the service
+stops.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from pdp.cedar.authorize import CallableTool
 from pdp.cedar.cache import BoundedCache
@@ -27,12 +30,54 @@ _UNREADABLE = "unreadable"
 Tools = Mapping[tuple[str, str], CallableTool]
 
 
-class LiveDefinitions:
-    """What was last reported of each pinned tool. Safe to share between threads."""
+#: Digests of tools that differed when they were last reported, by server and name.
+Changed = dict[tuple[str, str], str]
+
+
+class KeptTools(Protocol):
+    """Where it is kept which tools changed."""
+
+    def version(self) -> int:
+        """Another number than before means that there is something to read."""
+
+    def read(self) -> Changed:
+        """What is known."""
+
+    def change(self, found: Mapping[tuple[str, str], str | None]) -> Changed:
+        """Note digests, None for what is as pinned again; gives what is known then."""
+
+
+class _OwnTools:
+    """Kept in this process, for itself."""
 
     def __init__(self) -> None:
-        #: Digests of tools that differed when they were last reported.
-        self._changed: dict[tuple[str, str], str] = {}
+        self._known: Changed = {}
+        self._lock = threading.Lock()
+
+    def version(self) -> int:
+        return 0
+
+    def read(self) -> Changed:
+        return self._known
+
+    def change(self, found: Mapping[tuple[str, str], str | None]) -> Changed:
+        with self._lock:
+            known = {**self._known, **{key: digest for key, digest in found.items() if digest is not None}}
+            self._known = {key: digest for key, digest in known.items() if found.get(key, "") is not None}
+            return self._known
+
+
+class LiveDefinitions:
+    """What was last reported of each pinned tool.
+
+    Safe to share between threads; between processes, if what keeps it is. Methods raise UnavailableError where it
+    cannot be kept, or read.
+    """
+
+    def __init__(self, kept: KeptTools | None = None) -> None:
+        self._kept = kept if kept is not None else _OwnTools()
+        self._version = self._kept.version()
+        self._changed: Changed = self._kept.read()
         self._digests: BoundedCache[bytes, str] = BoundedCache(_DIGESTS_KEPT)
 
     def report(self, tools: Tools, server: str, listed: Iterable[tuple[str, bytes]]) -> None:
@@ -48,31 +93,41 @@ class LiveDefinitions:
                 digest = self._digest(name, definition)
                 if digest != tool.digest or name not in found:
                     found[name] = digest
-        for name, digest in found.items():
-            if digest == tools[server, name].digest:
-                self._changed.pop((server, name), None)
-            else:
-                self._changed[server, name] = digest
+        self._note({(server, name): digest for name, digest in found.items()}, tools)
+
+    def _note(self, found: Mapping[tuple[str, str], str], tools: Tools) -> None:
+        known = self._known()
+        news = {key: None if digest == tools[key].digest else digest for key, digest in found.items()}
+        news = {key: digest for key, digest in news.items() if known.get(key) != digest}
+        if news:
+            self._changed = self._kept.change(news)
+
+    def _known(self) -> Changed:
+        version = self._kept.version()
+        if version != self._version:
+            self._changed = self._kept.read()
+            self._version = version
+        return self._changed
 
     def check(self, tools: Tools, server: str, listed: Sequence[tuple[str, bytes | None]]) -> dict[str, Denial]:
         """Report a list, None where no definition came, and give the denials of those that are not as pinned."""
         self.report(tools, server, [(name, text) for name, text in listed if text is not None])
-        if not self._changed:
+        if not self._known():
             return {}
         found = ((name, self.denial(tools, server, name)) for name, _ in listed)
         return {name: denial for name, denial in found if denial is not None}
 
     def denial(self, tools: Tools, server: str, name: str) -> Denial | None:
         """The denial of every call to this tool, if it was last reported as another one than is pinned."""
-        if not self._changed:
+        reported = self._known().get((server, name))
+        if reported is None:
             return None
-        reported = self._changed.get((server, name))
         tool = tools.get((server, name))
-        return TOOL_CHANGED if reported is not None and tool is not None and reported != tool.digest else None
+        return TOOL_CHANGED if tool is not None and reported != tool.digest else None
 
     def changed(self, tools: Tools) -> list[tuple[str, str]]:
         """The pinned tools that were last reported as others, in order."""
-        return sorted(key for key in self._changed.copy() if self.denial(tools, *key) is not None)
+        return sorted(key for key in self._known().copy() if self.denial(tools, *key) is not None)
 
     def _digest(self, name: str, definition: bytes) -> str:
         key = hashlib.sha256(name.encode() + b"\0" + definition).digest()

@@ -20,8 +20,13 @@ from pdp.config import TelemetryConfig
 _LINES = ("exception", "stack")
 
 
-def configure(telemetry: TelemetryConfig, stream: TextIO, environ: Mapping[str, str]) -> Literal["json", "console"]:
-    """Send what this program and its libraries log to `stream`; returns the format that `auto` amounts to."""
+def configure(
+    telemetry: TelemetryConfig, stream: TextIO, environ: Mapping[str, str], **facts: object
+) -> Literal["json", "console"]:
+    """Send what this program and its libraries log to `stream`, with `facts` in every event.
+
+    Returns the format that `auto` amounts to.
+    """
     is_terminal = stream.isatty()
     log_format = telemetry.log_format
     if log_format == "auto":
@@ -30,6 +35,7 @@ def configure(telemetry: TelemetryConfig, stream: TextIO, environ: Mapping[str, 
     first: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([_adding(facts)] if facts else []),
     ]
     last = _json() if log_format == "json" else _console(colors)
     level = logging.getLevelNamesMapping()[telemetry.log_level.upper()]
@@ -42,6 +48,13 @@ def configure(telemetry: TelemetryConfig, stream: TextIO, environ: Mapping[str, 
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=first, processors=[_bare, *last])
     _configure_libraries(formatter, stream)
     return log_format
+
+
+def _adding(facts: Mapping[str, object]) -> Processor:
+    def add(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {**event, **facts}
+
+    return add
 
 
 class _Logger:

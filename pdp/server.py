@@ -113,7 +113,7 @@ class Server:
         self._reflection_pool = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
         self._grpc = grpc.server(
             self._pool,
-            options=_options(limits),
+            options=_options(server, limits),
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
         )
         self._open_pools: list[CallPool] = []
@@ -242,10 +242,10 @@ class Server:
         return admitted
 
 
-def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
+def _options(server: ServerConfig, limits: LimitsConfig) -> list[tuple[str, int]]:
     return [
-        # Two processes on one port would share calls silently; several workers ask for it on purpose.
-        ("grpc.so_reuseport", 0),
+        # Two processes on one port would share calls silently; several workers do it on purpose.
+        ("grpc.so_reuseport", int(server.workers > 1)),
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_concurrent_streams", limits.concurrent_rpcs),
         ("grpc.max_metadata_size", 16 * 1024),

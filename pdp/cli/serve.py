@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from pdp import app, logs
-from pdp.bundle.layout import printable
-from pdp.bundle.snapshot import Snapshot
-from pdp.cedar.authorize import CallableTool, PolicyModel
-from pdp.cedar.cedar_types import quoted
 from pdp.cli.bundles import config_path
-from pdp.cli.check import counts_text
+from pdp.cli.serving import announce, serve_signals
 from pdp.cli.signals import received
-from pdp.cli.terminal import tell
-from pdp.config import Config, host_of, load_config
-from pdp.errors import InvalidArgumentsError
+from pdp.config import Config, load_config
+from pdp.workers.orders import runtime_directory
+from pdp.workers.ports import reserved
+from pdp.workers.supervisor import Supervisor
 
 _log = structlog.get_logger("pdp")
-
-#: Who asks, in a bundle that does not say who there is.
-_USUAL_PRINCIPALS = ("Agent", "User")
-_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - what is listened on, to be told how to reach it
 
 
 def run(arguments: Namespace) -> int:
@@ -38,25 +28,23 @@ def run(arguments: Namespace) -> int:
     """
     config = load_config(config_path(arguments), os.environ, _flags(arguments), required=("bundle.source",))
     log_format = logs.configure(config.telemetry, sys.stderr, os.environ)
-    with received() as signals:
-        with app.running(config, os.environ) as running:
-            signals.begin()
-            _announce(running, config, log_format)
-            while (arrived := signals.wait()) is signal.SIGHUP:
-                _reload(running)
-            _log.info("stopping", signal=arrived.name, drain_seconds=config.server.drain_seconds)
-        _log.info("stopped")
+    status = _supervise(config) if config.server.workers > 1 else _serve(config, log_format)
+    _log.info("stopped")
+    return status
+
+
+def _serve(config: Config, log_format: str) -> int:
+    with received() as signals, app.running(config, os.environ) as running:
+        signals.begin()
+        announce(running, config, log_format)
+        serve_signals(signals, running, config)
     return 0
 
 
-def _reload(running: app.App) -> None:
-    """Read the bundle again. What goes wrong is told, and changes nothing of what is served."""
-    try:
-        result = running.reload()
-    except Exception as error:  # noqa: BLE001 - a bug in loading must not stop a service that still has a bundle
-        _log.error("reload failed", exc_info=error)
-    else:
-        _log.info("reloaded", revision=result.revision, changed=result.changed, problems=len(result.problems))
+def _supervise(config: Config) -> int:
+    with received() as signals, reserved(config) as settled, runtime_directory() as runtime:
+        signals.begin()
+        return Supervisor(settled, runtime).run(signals)
 
 
 def _flags(arguments: Namespace) -> dict[str, Any]:
@@ -71,76 +59,3 @@ def _flags(arguments: Namespace) -> dict[str, Any]:
         # Who names a file wants the lines in it.
         log.setdefault("sink", "file")
     return flags
-
-
-def _announce(running: app.App, config: Config, log_format: str) -> None:
-    """Say what is served and how to ask: for people as text, for programs as one event of the log."""
-    status = running.store.status
-    snapshot = running.store.current()
-    command = _question(running.addresses[0], snapshot)
-    if log_format == "json":
-        _log.info(
-            "serving",
-            addresses=running.addresses,
-            admin_addresses=running.admin_addresses,
-            authzen_address=running.authzen_address,
-            bundle=snapshot.origin,
-            revision=snapshot.revision,
-            degraded=status.degraded,
-            try_this=command,
-        )
-        return
-    tell(f"serving `{printable(snapshot.origin)}` on {_listed(running.addresses)}")
-    if running.admin_addresses:
-        tell(f"  administration: {_listed(running.admin_addresses)}")
-    if running.authzen_address:
-        tell(f"  AuthZEN: {_listed((running.authzen_address,))}")
-    tell(f"  bundle: {counts_text(snapshot.counts)}; revision {snapshot.revision}")
-    for reason in status.degraded:
-        tell(f"  degraded: {printable(reason)}")
-    log = config.decision_log
-    tell(f"  decision lines: {printable(str(log.path)) if log.sink == 'file' else log.sink}")
-    tell("ask it something:")
-    tell(f"  {printable(command)}")
-
-
-def _listed(addresses: tuple[str, ...]) -> str:
-    return ", ".join(f"`{printable(address)}`" for address in addresses)
-
-
-def _question(address: str, snapshot: Snapshot) -> str:
-    """A command line that asks the service at `address` something that the bundle knows an answer to."""
-    model = snapshot.authorizer.model
-    words = ["pdp", "authorize", "--address", _reachable(address), "--subject", _subject(model)]
-    tool = _tool(model.tools)
-    if tool is None:
-        return shlex.join([*words, "--action", 'Action::"read"', "--resource", 'Resource::"example"'])
-    return shlex.join([*words, "--tool", "/".join(tool), "--arguments", "{}"])
-
-
-def _reachable(address: str) -> str:
-    host = host_of(address)
-    return f"{_ANY_HOST[host]}:{address.rpartition(':')[2]}" if host in _ANY_HOST else address
-
-
-def _subject(model: PolicyModel) -> str:
-    """Some entity that may ask to call tools."""
-    kinds = sorted(model.principal_types) if model.principal_types is not None else list(_USUAL_PRINCIPALS)
-    for kind in kinds:
-        for entity_id in model.entities.ids(kind):
-            return f"{kind}::{quoted(entity_id)}"
-    return f'{kinds[0]}::"example"'
-
-
-def _tool(tools: Mapping[tuple[str, str], CallableTool]) -> tuple[str, str] | None:
-    """A tool that can be called without arguments, otherwise any whose name can be printed."""
-    names = [name for name in sorted(tools) if "/".join(name).isprintable()]
-    return next((name for name in names if _takes_nothing(tools[name])), names[0] if names else None)
-
-
-def _takes_nothing(tool: CallableTool) -> bool:
-    try:
-        tool.convert(b"{}")
-    except InvalidArgumentsError:
-        return False
-    return True

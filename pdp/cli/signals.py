@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
@@ -30,9 +30,17 @@ class Signals:
         """From now on the service has something to finish before it stops."""
         self._begun = True
 
-    def wait(self) -> signal.Signals:
-        """The next signal, as soon as there is one."""
-        return self._arrived.get()
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal to stop has arrived."""
+        return self._stopping
+
+    def wait(self, seconds: float | None = None) -> signal.Signals | None:
+        """The next signal, as soon as there is one; None if there is none in that time."""
+        try:
+            return self._arrived.get(timeout=seconds)
+        except Empty:
+            return None
 
     def take(self, number: int) -> None:
         """A signal arrived; called in a thread of its own, for every signal in turn."""

@@ -19,6 +19,7 @@ from pdp.call import RpcCall
 from pdp.candidate import Candidate
 from pdp.errors import NotFoundError, Problem
 from pdp.sandbox.sandbox import Sandbox
+from pdp.servicers.fellows import ALONE, Fellows, joined
 from pdp.servicers.interceptor_admin import read_put, require_loadable, write_interceptor, write_statuses
 from pdp.servicers.shadow_status import write_shadow
 
@@ -38,15 +39,21 @@ class AdminServicer:
         started_at: datetime,
         degraded: Callable[[], list[str]],
         candidate: Candidate | None = None,
+        fellows: Fellows = ALONE,
     ) -> None:
         self._store = store
         self._sandbox = sandbox
         self._started_at = started_at
         self._degraded = degraded
         self._candidate = candidate
+        self._fellows = fellows
 
     def GetStatus(self, request: pb.GetStatusRequest, call: RpcCall) -> pb.GetStatusResponse:
-        """What is served, since when, and what is wrong."""
+        """What is served, since when, and what is wrong, by all workers together."""
+        return joined(self.own_status(), self._fellows.statuses(), self._fellows.problems())
+
+    def own_status(self) -> pb.GetStatusResponse:
+        """The same of this process alone."""
         status = self._store.status
         reasons = [*status.degraded, *self._degraded()]
         state = _state(status.snapshot, reasons)
@@ -66,6 +73,7 @@ class AdminServicer:
     def Reload(self, request: pb.ReloadRequest, call: RpcCall) -> pb.ReloadResponse:
         """Read the bundle again now; a bad one is an answer with problems."""
         result = self._store.reload()
+        self._fellows.reload()
         problems = write_problems(self._store.status.problems)
         return pb.ReloadResponse(changed=result.changed, revision=result.revision, problems=problems)
 
@@ -82,6 +90,7 @@ class AdminServicer:
         require_loadable(binding, module, self._sandbox)
         result = self._store.edit(lambda source: put_interceptor(source, binding, module))
         assert result is not None
+        self._fellows.reload()
         digest = hashlib.sha256(module).hexdigest()
         problems = write_problems(result.problems)
         return pb.PutInterceptorResponse(
@@ -95,6 +104,7 @@ class AdminServicer:
         result = self._store.edit(lambda source: remove_interceptor(source, request.name))
         if result is None:
             raise NotFoundError(f"there is no interceptor `{request.name}`")
+        self._fellows.reload()
         problems = write_problems(result.problems)
         return pb.DeleteInterceptorResponse(changed=result.changed, revision=result.revision, problems=problems)
 

@@ -38,11 +38,15 @@ _TLS_GOODBYE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """`connections` at the same time, further ones are closed at once; `threads` that answer."""
+    """`connections` at the same time, further ones are closed at once; `threads` that answer.
+
+    `shared`: other processes of this user may listen at the same address.
+    """
 
     threads: int = 4
     connections: int = 256
     drain_seconds: float = 10.0
+    shared: bool = False
 
 
 class HttpServer:
@@ -61,7 +65,7 @@ class HttpServer:
         self._limits = limits
         self._options = options
         self._tls = tls
-        self._socket = _listen(address)
+        self._socket = _listen(address, options.shared)
         #: The address really bound, `host:port`.
         self.address = f"{address.rpartition(':')[0]}:{self._socket.getsockname()[1]}"
         self.url = f"{'http' if tls is None else 'https'}://{self.address}"
@@ -227,12 +231,12 @@ def _context(files: TlsFiles, pem: Pem) -> ssl.SSLContext:
     return context
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, shared: bool) -> socket.socket:
     host = host_of(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     port = int(address.rpartition(":")[2])
     try:
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
     except OSError as error:
         cause = (error.strerror or str(error)).lower()
         raise ConfigError([f"cannot listen on `{address}`: {cause}"]) from error

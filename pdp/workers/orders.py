@@ -1,0 +1,78 @@
+"""What a worker is told when it is started, and what the processes of one service share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pdp.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeDirectory:
+    """A directory of this user alone, which is there as long as the service is."""
+
+    path: Path
+
+    def status(self, index: int) -> Path:
+        """Where a worker writes how it is, again and again: a serialized GetStatusResponse."""
+        return self.path / f"worker-{index}.status"
+
+    @property
+    def changed_tools(self) -> Path:
+        """Where the workers tell each other which tools are no longer the pinned ones."""
+        return self.path / "changed-tools"
+
+
+@contextmanager
+def runtime_directory() -> Iterator[RuntimeDirectory]:
+    """A new one, removed at the end. Raises OSError."""
+    path = Path(tempfile.mkdtemp(prefix="pdp-"))
+    try:
+        yield RuntimeDirectory(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """For one worker: its number from 0 on, of how many, what it serves, and who started it.
+
+    `config` has the addresses as all workers listen on them, with no free ports left to pick.
+    """
+
+    config: Config
+    index: int
+    count: int
+    supervisor: int
+    runtime: RuntimeDirectory
+
+    def as_json(self) -> str:
+        """One line of text for the worker's standard input."""
+        return json.dumps(
+            {
+                "config": self.config.model_dump(mode="json"),
+                "index": self.index,
+                "count": self.count,
+                "supervisor": self.supervisor,
+                "runtime": os.fspath(self.runtime.path),
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> Orders:
+        """What `as_json` wrote. Raises ValueError and its kin for anything else."""
+        document = json.loads(text)
+        return Orders(
+            Config.model_validate(document["config"]),
+            document["index"],
+            document["count"],
+            document["supervisor"],
+            RuntimeDirectory(Path(document["runtime"])),
+        )
