@@ -270,3 +270,11 @@ def test_what_is_no_address_is_refused(address: str) -> None:
     assert _problems(None, flags=flags) == [
         f"`server.listen`: `{address}` is not an address; write `host:port`, `[v6]:port` or `unix:/path`"
     ]
+
+
+def test_a_unix_socket_has_one_worker(tmp_path: Path) -> None:
+    """Several workers cannot share a unix socket: with one among the addresses, more than one worker is a mistake."""
+    path = _file(tmp_path, "[server]\nworkers = 2\nlisten = ['127.0.0.1:0', 'unix:/x']")
+    [problem] = _problems(path)
+    assert "`unix:/x` cannot be shared by several `workers`" in problem
+    assert load_config(_file(tmp_path, "[server]\nlisten = ['unix:/x']"), {}).server.workers == 1

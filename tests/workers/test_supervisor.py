@@ -158,9 +158,7 @@ def test_orders_come_as_they_were_given(tmp_path: Path) -> None:
         "bundle": {"source": "/b"},
         "authzen": {"listen": "127.0.0.1:2", "entity_types": {"identity": "User"}},
         "envoy": {"ext_proc": True, "server_from": "fixed:git", "subject_from": "header:x-agent"},
-        "identity": {
-            "issuer": [{"issuer": "https://i", "audiences": ["pdp"], "jwks_file": "/j", "principal_type": "Agent"}]
-        },
+        "identity": {"issuer": [issuer]},
     }
     orders = Orders(Config.model_validate(document), 1, 3, 42, RuntimeDirectory(tmp_path))
     assert Orders.from_json(orders.as_json()) == orders

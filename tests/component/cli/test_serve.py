@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pdp.app import App
 from pdp.bundle.store import ReloadResult
-from pdp.cli.serve import _reload
+from pdp.cli.serving import _reload
 from pdp.cli.signals import Signals
 
 Run = Callable[..., Any]
