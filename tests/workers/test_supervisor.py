@@ -69,7 +69,12 @@ def runtime(tmp_path: Path) -> RuntimeDirectory:
 def test_a_first_worker_that_fails_ends_it(runtime: RuntimeDirectory) -> None:
     """The status is the worker's own, and no second one is started."""
     supervisor = Supervisor(CONFIG, runtime, command=command(FAILS))
-    assert supervisor.run(Script(*[None] * 1_000)) == 3
+    first = supervisor._workers[0]
+
+    def wait() -> None:
+        wait_until(lambda: first.process is not None and first.process.poll() is not None, "the worker's end")
+
+    assert supervisor.run(Script(wait)) == 3
     assert supervisor.restarts == 0
 
 
