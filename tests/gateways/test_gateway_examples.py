@@ -57,3 +57,12 @@ def test_the_demo_prints_what_its_page_shows() -> None:
     command = [sys.executable, str(EXAMPLE / "demo.py"), "--agent", agent]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT)
     assert run.stdout == shown
+
+
+@pytest.mark.process
+def test_agentgateways_part_is_played_as_its_page_shows() -> None:
+    """The script that asks what agentgateway would ask prints what its page says."""
+    text = (EXAMPLES / "gateways" / "agentgateway" / "README.md").read_text("utf-8")
+    [(script, shown)] = re.findall(r"^\$ \S+python (\S+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=120, cwd=ROOT)
+    assert run.stdout == shown
