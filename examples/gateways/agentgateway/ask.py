@@ -84,9 +84,9 @@ class Gateway:
 
 def main() -> int:
     """Start the service, ask, stop it."""
-    command = [PDP, "serve", "--bundle", BUNDLE, "--config", HERE / "pdp.toml", "--listen", "127.0.0.1:0"]
-    options = ["--decision-log", "none"]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as service:
+    command: list[str | Path] = [PDP, "serve", "--bundle", BUNDLE, "--config", HERE / "pdp.toml"]
+    command += ["--listen", "127.0.0.1:0", "--decision-log", "none"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
         try:
             with grpc.insecure_channel(address_of(service)) as channel:
                 play(Gateway(channel, "reviewer"))
