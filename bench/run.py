@@ -22,6 +22,7 @@ from bench.reload_rows import reload_rows
 from bench.report import Section, as_json, as_markdown, describe_machine
 from bench.run_options import Run
 from bench.unary_rows import unary_rows
+from bench.worker_rows import worker_rows
 
 _ROWS: Mapping[str, Callable[[Run], list[Section]]] = {
     "policies": policy_rows,
@@ -30,6 +31,7 @@ _ROWS: Mapping[str, Callable[[Run], list[Section]]] = {
     "batch": batch_rows,
     "reload": reload_rows,
     "decide": decide_rows,
+    "workers": worker_rows,
     "interceptors": interceptor_rows,
 }
 
