@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from bench.run_options import Run
 
 #: Requests of the first round, which tells how many fill a round.
 _FIRST_REQUESTS = 3_000
+_LOG_SECONDS = 5.0
 _SERVICE = "pdp.v1.DecisionService"
 _OPTIONS = ["-c", "4", "-m", "8", "-t", "1", "-H", "content-type: application/grpc", "-H", "te: trailers"]
 _RATE = re.compile(r"finished in .*?, ([\d.]+) req/s")
@@ -90,10 +92,17 @@ def _check_log(endpoint: Endpoint) -> None:
     """Raise BenchError unless a server that logs has written a line for every answer."""
     if endpoint.log is None:
         return
-    with endpoint.log.open("rb") as stream:
-        lines = sum(endpoint.allow in line for line in stream)
+    # Lines are written some 50 ms after the answer.
+    end = time.monotonic() + _LOG_SECONDS
+    while (lines := _count(endpoint.log, endpoint.allow)) < endpoint.answered and time.monotonic() < end:
+        time.sleep(0.1)
     if lines < endpoint.answered:
         raise BenchError(f"{endpoint.name}: {endpoint.answered} answers, {lines} lines in the log")
+
+
+def _count(log: Path, text: bytes) -> int:
+    with log.open("rb") as stream:
+        return sum(text in line for line in stream)
 
 
 def absolute(endpoint: Endpoint) -> Row:

@@ -143,7 +143,7 @@ def service_config(source: Path, *, log: Path | None = None, **sections: Mapping
         "server": {"listen": ["127.0.0.1:0"]},
         "bundle": {"source": str(source), "watch": False, "last_good_dir": ""},
         "authorize": {"decision_cache": 0},
-        "decision_log": {"sink": "file", "path": str(log)} if log else {"sink": "none"},
+        "decision_log": {"sink": "file", "path": str(log), "spool_dir": f"{log}.spool"} if log else {"sink": "none"},
     }
     for name, keys in sections.items():
         document[name] = {**document.get(name, {}), **keys}

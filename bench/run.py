@@ -16,6 +16,7 @@ from typing import Any
 from bench.batch_rows import batch_rows
 from bench.core_rows import entity_rows, policy_rows
 from bench.decide_rows import decide_rows
+from bench.decision_log import decision_log_rows
 from bench.interceptors.rows import interceptor_rows
 from bench.processes import ROOT, BenchError, find_cores
 from bench.reload_rows import reload_rows
@@ -32,6 +33,7 @@ _ROWS: Mapping[str, Callable[[Run], list[Section]]] = {
     "reload": reload_rows,
     "decide": decide_rows,
     "workers": worker_rows,
+    "decision-log": decision_log_rows,
     "interceptors": interceptor_rows,
 }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +23,11 @@ from pdp.bundle.watch import Watcher
 from pdp.bundle.writing import open_writer
 from pdp.candidate import Candidate
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import AuthorizeConfig, BundleConfig, Config, DecisionLogConfig, InterceptorsConfig
-from pdp.decision_log.sinks import DecisionSink, NullSink, StreamSink
+from pdp.config import AuthorizeConfig, BundleConfig, Config, InterceptorsConfig
+from pdp.decision_log.masking import masking
+from pdp.decision_log.opening import open_sink
+from pdp.decision_log.sinks import DecisionSink
+from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import BundleError, ConfigError
 from pdp.identity.callers import Callers
 from pdp.identity.keys import KeyRing, make_key_ring
@@ -106,9 +107,9 @@ def running(config: Config, environ: Mapping[str, str], fellows: Fellows = ALONE
         sandbox = make_sandbox(config.interceptors, environ)
         store = _store(config, sandbox, environ)
         store.start()
-        sink = _sink(config.decision_log)
+        sink = open_sink(config.decision_log, environ, _tell_log, str(config.bundle.source))
         stack.callback(sink.close)
-        recorder = Recorder(sink, decision_ids(), config.decision_log.arguments)
+        recorder = _recorder(sink, config.decision_log)
         candidate = _candidate(config, sandbox, recorder)
         if candidate is not None:
             stack.callback(candidate.close)
@@ -227,35 +228,12 @@ def _report_reload(result: ReloadResult, status: StoreStatus) -> None:
         )
 
 
-def _sink(config: DecisionLogConfig) -> DecisionSink:
-    if config.sink == "none":
-        return NullSink()
-    try:
-        if config.sink == "file" and config.path is not None:
-            descriptor = os.open(config.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            _end_torn_line(config.path, descriptor)
-        elif sys.__stdout__ is not None:
-            descriptor = os.dup(sys.__stdout__.fileno())
-        else:
-            raise OSError("it is closed")
-    except OSError as error:
-        place = f"`{config.path}`" if config.sink == "file" else "standard output"
-        cause = (error.strerror or str(error)).lower()
-        raise ConfigError([f"the decision log cannot be written to {place}: {cause}"]) from error
-    stream = os.fdopen(descriptor, "wb", buffering=0)
-    return StreamSink(stream, config.buffer_lines, lambda error: _log.error("decision log", failed=str(error)))
+def _recorder(sink: DecisionSink, config: DecisionLogConfig) -> Recorder:
+    return Recorder(sink, decision_ids(), config.arguments, masking(config.mask))
 
 
-def _end_torn_line(path: Path, descriptor: int) -> None:
-    """End what a process that was killed while writing left unfinished, so that no line is joined to it."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        return
-    # A file that may be written and not read is left as it is.
-    with contextlib.suppress(PermissionError), path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read() != b"\n":
-            os.write(descriptor, b"\n")
+def _tell_log(problem: str) -> None:
+    _log.error("decision log", failed=problem)
 
 
 def _report_keys(issuer: str, problems: Sequence[str]) -> None:
@@ -284,10 +262,9 @@ def _tls_reasons(certificate: ServerCertificate | None) -> list[str]:
 
 
 def _log_reasons(sink: DecisionSink) -> list[str]:
-    if not isinstance(sink, StreamSink):
-        return []
-    found = ["the decision log cannot be written"] if sink.failing else []
-    return [*found, f"{sink.dropped} decision log lines were dropped"] if sink.dropped else found
+    status = sink.status()
+    found = [f"the decision log cannot be written: {status.failing}"] if status.failing else []
+    return [*found, f"{status.dropped} decision log lines were dropped"] if status.dropped else found
 
 
 def _tool_reasons(store: SnapshotStore, live: LiveDefinitions) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -26,10 +25,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pdp.authzen_config import AuthZenConfig
+from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import ConfigError
 from pdp.gateway_config import AgentgatewayConfig, EnvoyConfig
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.config import IdentityConfig
+from pdp.named_path import NamedPath
 
 #: Environment variables of this program that are not configuration keys.
 _OTHER_VARIABLES = frozenset({"PDP_ADDRESS", "PDP_CALLER_KEY", "PDP_CONFIG", "PDP_STATE_DIR", "PDP_TLS_CA"})
@@ -43,20 +44,6 @@ _SERVICE_LINK = re.compile(
 )
 
 
-def _named(value: Any) -> Any:
-    # `Path("")` is the current directory, and nobody who leaves a value empty means that.
-    if value == "":
-        raise ValueError("is empty; name a path, or leave the key out")
-    if "\0" in str(value):
-        raise ValueError("a path holds no NUL character")
-    try:
-        str(value).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("a path is UTF-8") from error
-    return value
-
-
-_NamedPath = Annotated[Path, BeforeValidator(_named)]
 _Positive = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
@@ -72,12 +59,12 @@ class ServerConfig(_Section):
     #: without TLS everyone on the way can read and change the answers.
     allow_insecure_network: bool = False
     #: The certificate chain of this service, PEM. Files that change are read again, and serve new connections.
-    tls_certificate: _NamedPath | None = None
+    tls_certificate: NamedPath | None = None
     #: Its private key, PEM without a password.
-    tls_key: _NamedPath | None = None
+    tls_key: NamedPath | None = None
     #: Certificates, PEM, one of which must have signed every client's certificate. Clients without one get no
     #: connection.
-    tls_client_ca: _NamedPath | None = None
+    tls_client_ca: NamedPath | None = None
     #: `host:port`, `[v6]:port` or `unix:/path`. Port 0 picks a free one.
     listen: Annotated[tuple[str, ...], Field(min_length=1)] = ("127.0.0.1:7437",)
     #: Where AdminService is served. Empty: beside DecisionService, if every address is local or callers have rights.
@@ -131,7 +118,7 @@ class BundleConfig(_Section):
     """`[bundle]`: what decides."""
 
     #: A directory, or a `.tar.gz` of one.
-    source: _NamedPath | None = None
+    source: NamedPath | None = None
     #: Load it again when its files change.
     watch: bool = True
     #: How long the files must be quiet before a reload.
@@ -141,7 +128,7 @@ class BundleConfig(_Section):
     #: For file systems that report no changes (some network mounts).
     force_polling: bool = False
     #: A bundle that answers the same calls and is only compared: a directory, or a `.tar.gz` of one.
-    candidate: _NamedPath | None = None
+    candidate: NamedPath | None = None
     #: How much of a core comparing may take; calls beyond it are not compared.
     candidate_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     #: Where the last good copy is kept; unset for the user's state directory, empty to keep none.
@@ -178,25 +165,6 @@ class InterceptorsConfig(_Section):
     compile_memory_mib: Annotated[int, Field(ge=256)] = 2_048
     #: Core modules that can run, or be kept ready, at the same time.
     instances: Annotated[int, Field(ge=1, le=10_000)] = 512
-
-
-class DecisionLogConfig(_Section):
-    """`[decision_log]`: one JSON line per decision."""
-
-    #: Where the lines go.
-    sink: Literal["stdout", "file", "none"] = "stdout"
-    #: The file that they are appended to; for the sink `file`.
-    path: _NamedPath | None = None
-    #: What of a tool call's arguments is written: their sha256, all of them, or nothing.
-    arguments: Literal["hash", "full", "none"] = "hash"
-    #: Lines held for a slow sink; further ones are dropped and counted.
-    buffer_lines: _Positive = 100_000
-
-    @model_validator(mode="after")
-    def _file_has_path(self) -> DecisionLogConfig:
-        if self.sink == "file" and self.path is None:
-            raise ValueError("`decision_log.path` is needed for the sink `file`")
-        return self
 
 
 class LimitsConfig(_Section):

@@ -26,6 +26,7 @@ from pdp.cli.options import (
     tool,
     uid,
 )
+from pdp.cli.parser_log import add_log
 from pdp.cli.parser_module import add_module
 
 #: What each command does, for its own help.
@@ -71,6 +72,10 @@ _DESCRIPTIONS = {
         "Ask the AdminService at an address. Exit status: 0 if it serves, 1 if it is degraded, draining or not "
         "ready, 2 if it cannot be reached. Interceptors that keep failing are shown and do not change it."
     ),
+    "health": (
+        "Ask the health service (grpc.health.v1) at an address, which needs no rights. Exit status: 0 if it answers "
+        "calls, degraded or not, 1 if it is starting or draining, 2 if it cannot be reached."
+    ),
     "caller-key": (
         "Make a random key and print it with its SHA-256 digest. The caller gets the key; the digest goes into "
         "`keys_sha256` of its `[[callers.caller]]`. Neither is kept."
@@ -98,7 +103,7 @@ def build_parser() -> Parser:
     commands = add_commands(parser)
     for add in (_add_serve, _add_check, _add_init, _add_authorize, _add_intercept, _add_decide, _add_tools):
         add(commands)
-    for add in (_add_schema, add_module, _add_status, _add_caller_key, _add_config):
+    for add in (_add_schema, add_module, _add_status, _add_health, add_log, _add_caller_key, _add_config):
         add(commands)
     return parser
 
@@ -119,7 +124,7 @@ def _add_serve(commands: Commands) -> None:
     _add_setting(parser, "--threads", "server.threads", "N", "threads that answer calls")
     _add_setting(parser, "--drain-seconds", "server.drain_seconds", "SECONDS", "how long calls may go on after SIGTERM")
     _add_switch(parser, "--no-watch", "bundle.watch", False, "load the bundle again only when asked to")
-    sinks = "stdout|file|none"
+    sinks = "stdout|file|otlp|nats|none"
     _add_setting(parser, "--decision-log", "decision_log.sink", sinks, "where decision lines go")
     _add_setting(parser, "--decision-log-path", "decision_log.path", "FILE", "the file they are appended to")
     levels = "debug|info|warning|error"
@@ -225,6 +230,14 @@ def _add_schema(commands: Commands) -> None:
 
 def _add_status(commands: Commands) -> None:
     parser = _command(commands, "status", "ask a service how it is")
+    add_address(parser)
+    add_connection(parser)
+    add_json(parser)
+
+
+def _add_health(commands: Commands) -> None:
+    parser = _command(commands, "health", "ask whether a service answers calls")
+    parser.add_argument("--service", metavar="NAME", default="", help="a gRPC service by its full name; default: all")
     add_address(parser)
     add_connection(parser)
     add_json(parser)

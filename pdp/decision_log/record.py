@@ -16,6 +16,7 @@ from typing import Literal
 from pdp.candidate import Difference
 from pdp.cedar.model import Authorization, EntityUid, Query, ShadowReport, ToolQuery
 from pdp.decide import DecideQuery, asked_query
+from pdp.decision_log.masking import Masking
 from pdp.sandbox.chain import ChainQuery
 from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception, Outcome
@@ -37,12 +38,14 @@ def decision_line(
     request_id: str,
     revision: str,
     arguments: ArgumentsPolicy,
+    mask: Masking | None = None,
     caller: str = "",
     interception: Interception | None = None,
 ) -> str:
     """The record of one authorization, or with an `interception` of one decision by both layers; without a line end.
 
     `query` is None where no subject could be established (a token that does not verify). `time_ns` is Unix time.
+    `mask` is for `arguments` that are written in full.
     """
     denial = answer.denial
     kind = "authorize" if interception is None else "decide"
@@ -50,7 +53,7 @@ def decision_line(
         f'{{"kind":"{kind}","time":"{timestamp(time_ns)}","decision_id":"{decision_id}"',
         f'"decision":"{"ALLOW" if answer.allowed else "DENY"}"',
         f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
-        _question(query, arguments) if query is not None else '"subject":null',
+        _question(query, arguments, mask) if query is not None else '"subject":null',
         f'"policies":{_strings(policy.policy_id for policy in answer.determining)}',
         f'"errors":{_errors(answer)}',
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
@@ -77,7 +80,9 @@ def _would_be(shadow: ShadowReport) -> str:
     return f',"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else ""
 
 
-def difference_line(difference: Difference, *, time_ns: int, arguments: ArgumentsPolicy) -> str:
+def difference_line(
+    difference: Difference, *, time_ns: int, arguments: ArgumentsPolicy, mask: Masking | None = None
+) -> str:
     """The record of a call that a candidate bundle answers in another way, without a line end."""
     answered, candidate = difference.answered, difference.candidate
     query = answered.query
@@ -87,7 +92,7 @@ def difference_line(difference: Difference, *, time_ns: int, arguments: Argument
         f'{{"kind":"candidate","time":"{timestamp(time_ns)}","for_decision_id":"{answered.decision_id}"',
         f'"difference":"{difference.kind}","decision":"{"ALLOW" if candidate.allowed else "DENY"}"',
         f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
-        _question(asked, arguments),
+        _question(asked, arguments, mask),
         f'"policies":{_strings(difference.policies)}',
         f'"revision":"{answered.revision}","candidate_revision":"{difference.candidate_revision}"',
     ]
@@ -106,6 +111,7 @@ def interception_line(
     request_id: str,
     revision: str,
     arguments: ArgumentsPolicy,
+    mask: Masking | None = None,
     caller: str = "",
 ) -> str:
     """The record of one run of an interceptor chain, without a line end.
@@ -118,7 +124,7 @@ def interception_line(
         f'{{"kind":"intercept","time":"{timestamp(time_ns)}","decision_id":"{decision_id}","phase":"{phase}"',
         f'"decision":"{"DENY" if denial else "ALLOW"}"',
         f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
-        _intercepted(query, arguments) if query is not None else '"subject":null',
+        _intercepted(query, arguments, mask) if query is not None else '"subject":null',
         _interception(answer, arguments),
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
     ]
@@ -127,7 +133,7 @@ def interception_line(
     return ",".join(parts) + "}"
 
 
-def _intercepted(query: ChainQuery, policy: ArgumentsPolicy) -> str:
+def _intercepted(query: ChainQuery, policy: ArgumentsPolicy, mask: Masking | None) -> str:
     envelope, payload = query.envelope, query.payload
     call = ToolQuery(
         envelope.subject,
@@ -137,7 +143,7 @@ def _intercepted(query: ChainQuery, policy: ArgumentsPolicy) -> str:
         envelope.session_id,
         on_behalf_of=envelope.on_behalf_of,
     )
-    text = _question(call, policy)
+    text = _question(call, policy, mask)
     if payload.result is not None and policy != "none":
         text += f',"result_sha256":"{hashlib.sha256(payload.result).hexdigest()}"'
     return text
@@ -170,7 +176,7 @@ def _outcome(outcome: Outcome) -> str:
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
-def _question(query: Query, policy: ArgumentsPolicy) -> str:
+def _question(query: Query, policy: ArgumentsPolicy, mask: Masking | None) -> str:
     subject = f'"subject":{_uid(query.principal)}'
     if query.on_behalf_of is not None:
         subject += f',"on_behalf_of":{_uid(query.on_behalf_of)}'
@@ -180,12 +186,18 @@ def _question(query: Query, policy: ArgumentsPolicy) -> str:
     text = f'{subject},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, query.server))}'
     if query.session_id:
         text += f',"session_id":{quoted(query.session_id)}'
-    if policy == "hash":
-        text += f',"arguments_sha256":"{hashlib.sha256(query.arguments).hexdigest()}"'
-    elif policy == "full":
+    return text + _arguments(query.arguments, policy, mask)
+
+
+def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) -> str:
+    if policy == "none":
+        return ""
+    if policy == "full":
         # As text, not as JSON: what an agent sent need not be JSON, and is written down as it came.
-        text += f',"arguments":{quoted(query.arguments.decode("utf-8", "backslashreplace"))}'
-    return text
+        shown = arguments.decode("utf-8", "backslashreplace") if mask is None or not arguments else mask(arguments)
+        if shown is not None:
+            return f',"arguments":{quoted(shown)}'
+    return f',"arguments_sha256":"{hashlib.sha256(arguments).hexdigest()}"'
 
 
 def _uid(uid: EntityUid) -> str:

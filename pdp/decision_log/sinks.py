@@ -7,8 +7,11 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import RawIOBase
 from typing import Protocol
+
+from pdp.errors import UnavailableError
 
 #: Lines of several calls are written together; a line waits at most this long.
 _FLUSH_SECONDS = 0.02
@@ -21,11 +24,40 @@ _CLOSE_SECONDS = 5.0
 Line = str | Callable[[], str]
 
 
+#: Seconds that a caller still waits; None if it would wait for ever. A function, because it is seldom asked.
+Remaining = Callable[[], float | None]
+
+
+class LogUnavailableError(UnavailableError):
+    """A record cannot be kept, and no decision is to go out without its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """How a sink is."""
+
+    #: Why lines do not get to their medium at the moment; None if they do.
+    failing: str | None = None
+    #: What was taken and is not with the medium yet.
+    lag_records: int = 0
+    lag_bytes: int = 0
+    #: Lines lost since the start.
+    dropped: int = 0
+    #: When the first line that is not with the medium yet was made, as Unix time; None if there is none.
+    oldest_unix_ns: int | None = None
+
+
 class DecisionSink(Protocol):
     """Takes lines, without their line ends."""
 
-    def write(self, line: Line) -> None:
-        """Take one line; does not wait for the medium."""
+    def write(self, line: Line, remaining: Remaining | None = None) -> None:
+        """Take one line; does not wait for the medium.
+
+        A sink of bounded room may wait for it for as long as `remaining` says, and raise LogUnavailableError.
+        """
+
+    def status(self) -> SinkStatus:
+        """How it is now."""
 
     def close(self) -> None:
         """Write out what is held and take no more."""
@@ -34,8 +66,12 @@ class DecisionSink(Protocol):
 class NullSink:
     """Keeps nothing: the operator asked for no decision log."""
 
-    def write(self, line: Line) -> None:
+    def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Forget the line."""
+
+    def status(self) -> SinkStatus:
+        """Nothing goes wrong."""
+        return SinkStatus()
 
     def close(self) -> None:
         """Nothing is held."""
@@ -60,10 +96,19 @@ class StreamSink:
         self._closing = threading.Event()
         self.dropped = 0
         self.failing = False
+        self._cause = ""
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
-    def write(self, line: Line) -> None:
+    def status(self) -> SinkStatus:
+        """How it is now; what is held is not counted in bytes."""
+        return SinkStatus(
+            self._cause if self.failing else None,
+            lag_records=len(self._held) + self._pending_lines,
+            dropped=self.dropped,
+        )
+
+    def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Hold the line for the writing thread."""
         if len(self._held) + self._pending_lines >= self._capacity:
             self.dropped += 1
@@ -97,6 +142,7 @@ class StreamSink:
             self.failing = False
         except Exception as error:  # noqa: BLE001 - the log writer: whatever happens, its thread goes on
             self.failing = True
+            self._cause = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
             self._tell(error)
 
     def _write_pending(self) -> None:

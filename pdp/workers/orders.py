@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from pdp.config import Config
 
 
@@ -40,6 +42,15 @@ def runtime_directory() -> Iterator[RuntimeDirectory]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _as_text(value: object) -> str:
+    """What JSON has no form for. A worker has to know the secrets too, and nobody else reads what it is told."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return os.fspath(value)
+    raise TypeError(type(value).__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
     """For one worker: its number from 0 on, of how many, what it serves, and who started it.
@@ -57,12 +68,13 @@ class Orders:
         """One line of text for the worker's standard input."""
         return json.dumps(
             {
-                "config": self.config.model_dump(mode="json"),
+                "config": self.config.model_dump(),
                 "index": self.index,
                 "count": self.count,
                 "supervisor": self.supervisor,
                 "runtime": os.fspath(self.runtime.path),
-            }
+            },
+            default=_as_text,
         )
 
     @staticmethod

@@ -78,7 +78,7 @@ def _config(config: Json, bundle: Path, log: Path) -> Config:
     sections: dict[str, dict[str, Any]] = {
         "server": {"listen": ["127.0.0.1:0"]},
         "bundle": {"source": bundle, "watch": False, "last_good_dir": ""},
-        "decision_log": {"sink": "file", "path": log},
+        "decision_log": {"sink": "file", "path": log, "spool_dir": str(log.parent / "spool")},
         "limits": {"message_bytes": _MESSAGE_BYTES},
     }
     for section, values in config.items():

@@ -16,7 +16,7 @@ from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
 from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import LimitsConfig
-from pdp.decision_log.sinks import DecisionSink, Line
+from pdp.decision_log.sinks import DecisionSink, Line, Remaining, SinkStatus
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.callers import Callers
 from pdp.live_definitions import LiveDefinitions
@@ -67,9 +67,13 @@ class MemoryLog(DecisionSink):
     def __init__(self) -> None:
         self._lines: list[Line] = []
 
-    def write(self, line: Line) -> None:
+    def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Keep the line."""
         self._lines.append(line)
+
+    def status(self) -> SinkStatus:
+        """Nothing goes wrong."""
+        return SinkStatus()
 
     def close(self) -> None:
         """Nothing is held."""

@@ -21,7 +21,7 @@ from pdp.bundle.store import SnapshotStore
 from pdp.call import Admission
 from pdp.cedar.authorize import AuthorizeOptions
 from pdp.config import LimitsConfig, ServerConfig
-from pdp.decision_log.sinks import DecisionSink, Line
+from pdp.decision_log.sinks import DecisionSink, Line, Remaining, SinkStatus
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.callers import Callers
 from pdp.live_definitions import LiveDefinitions
@@ -58,11 +58,15 @@ class RecordingSink:
         self.lines = 0
         self._at_first = at_first
 
-    def write(self, line: Line) -> None:
+    def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Count the line."""
         self.lines += 1
         if self.lines == 1:
             self._at_first()
+
+    def status(self) -> SinkStatus:
+        """Nothing goes wrong."""
+        return SinkStatus()
 
     def close(self) -> None:
         """Nothing is held."""

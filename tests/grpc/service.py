@@ -15,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2_grpc
 from grpc_status import rpc_status
+from jsonschema import Draft202012Validator
 
 from pdp._gen.pdp.v1 import admin_service_pb2_grpc, decision_pb2, decision_service_pb2_grpc
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
@@ -22,6 +23,10 @@ from pdp.app import App, running
 from pdp.config import Config, load_config
 from tests.bundles import PERMIT_ALL, Files, manifest, tool, write_bundle
 from tests.waiting import wait_until
+
+_SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "decision-record.schema.json"
+_RECORD = Draft202012Validator(json.loads(_SCHEMA.read_text("utf-8")))
+_PLACE = ("writer", "seq", "hash")
 
 #: No call here takes long; this only ends what would never end.
 TIMEOUT_SECONDS = 30.0
@@ -62,11 +67,19 @@ class Service(Client):
         return self.app.addresses[0]
 
     def records(self, count: int) -> list[dict[str, Any]]:
-        """The decision log, once it has `count` lines; each must be one JSON object."""
-        wait_until(lambda: self.log.read_bytes().count(b"\n") >= count, f"{count} lines in the decision log")
-        lines = self.log.read_bytes().split(b"\n")
-        assert lines.pop() == b""
-        return [json.loads(line) for line in lines]
+        """The decisions in the log, once there are `count`, without their places in the chain.
+
+        Each line must be a record as its published schema says.
+        """
+        wait_until(lambda: self._decisions().count(b"\n") >= count, f"{count} lines in the decision log")
+        records = [json.loads(line) for line in self._decisions().splitlines()]
+        for record in records:
+            _RECORD.validate(record)
+        return [{key: value for key, value in record.items() if key not in _PLACE} for record in records]
+
+    def _decisions(self) -> bytes:
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        return b"".join(line for line in lines if not line.startswith(b'{"kind":"checkpoint"'))
 
     def record_of(self, decision_id: str) -> dict[str, Any]:
         """The line about one decision, once it is there."""
@@ -88,7 +101,11 @@ def configuration(directory: Path, sections: Mapping[str, Mapping[str, Any]]) ->
     defaults: dict[str, dict[str, Any]] = {
         "server": {"listen": ["127.0.0.1:0"], "drain_seconds": 5.0},
         "bundle": {"source": str(directory / "bundle"), "watch": False, "last_good_dir": str(directory / "state")},
-        "decision_log": {"sink": "file", "path": str(directory / "decisions.jsonl")},
+        "decision_log": {
+            "sink": "file",
+            "path": str(directory / "decisions.jsonl"),
+            "spool_dir": str(directory / "spool"),
+        },
     }
     names = defaults.keys() | sections.keys()
     flags = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in names}

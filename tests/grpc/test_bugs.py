@@ -10,7 +10,7 @@ import pytest
 
 from pdp._gen.pdp.v1 import admin_service_pb2, decision_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
-from pdp.decision_log.sinks import Line, NullSink
+from pdp.decision_log.sinks import Line, NullSink, Remaining
 from tests.grpc.doubles import MemoryReader, put_together
 from tests.grpc.service import TIMEOUT_SECONDS, failure, tool_call
 
@@ -21,7 +21,7 @@ SECRET = "the cause, with something secret in it"
 class BrokenSink(NullSink):
     """A sink with a bug."""
 
-    def write(self, line: Line) -> None:
+    def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Fail."""
         raise ZeroDivisionError(SECRET)
 

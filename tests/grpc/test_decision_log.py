@@ -242,11 +242,12 @@ def _status(service: Service) -> admin_service_pb2.GetStatusResponse:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
 def test_a_full_disk_degrades_and_drops_are_counted(tmp_path: Path) -> None:
     """While no line can be written questions are answered; the status says so and counts what is dropped."""
-    log = {"path": "/dev/full", "buffer_lines": 10}
+    log = {"path": "/dev/full", "buffer_lines": 10, "spool_dir": ""}
     with serving(tmp_path, FILES, decision_log=log) as service:
         assert _status(service).state == admin_service_pb2.SERVICE_STATE_SERVING
         service.authorize(tool_call())
-        wait_until(lambda: "the decision log cannot be written" in _status(service).degraded_reasons, "it is noticed")
+        reason = "the decision log cannot be written: no space left on device"
+        wait_until(lambda: reason in _status(service).degraded_reasons, "it is noticed")
         for _ in range(3):
             assert len(service.batch(*[tool_call()] * 8).results) == 8
         status = _status(service)
@@ -264,9 +265,9 @@ def test_the_log_is_for_its_owner_alone_and_grows(tmp_path: Path) -> None:
 
 
 def test_a_torn_line_is_not_joined_to_the_next(tmp_path: Path) -> None:
-    """What a process that was killed left unfinished stays a line of its own."""
+    """What a process that was killed left unfinished stays a line of its own where no spool has it."""
     (tmp_path / "decisions.jsonl").write_text('{"kind":"authorize","time":"20')
-    with serving(tmp_path, FILES) as service:
+    with serving(tmp_path, FILES, decision_log={"spool_dir": ""}) as service:
         service.authorize(tool_call())
         wait_until(lambda: service.log.read_bytes().count(b"\n") == 2, "two lines")
         torn, whole = service.log.read_text().splitlines()
@@ -279,7 +280,9 @@ def test_everything_is_written_before_the_end(tmp_path: Path) -> None:
     with serving(tmp_path, FILES) as service:
         for _ in range(5):
             service.batch(*[tool_call()] * 100)
-    assert (tmp_path / "decisions.jsonl").read_bytes().count(b"\n") == 500
+    text = (tmp_path / "decisions.jsonl").read_bytes()
+    assert text.count(b'{"kind":"authorize"') == 500
+    assert b'"closing":true' in text.splitlines()[-1]
 
 
 def test_a_log_that_cannot_be_opened_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:

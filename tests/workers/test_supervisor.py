@@ -161,6 +161,11 @@ def test_orders_come_as_they_were_given(tmp_path: Path) -> None:
         "server": {"workers": 3, "listen": ["127.0.0.1:1"], "tls_certificate": "/c", "tls_key": "/k"},
         "callers": {"caller": [{"name": "edge", "rights": ["decide"], "keys_sha256": ["0" * 64], "servers": ["git"]}]},
         "bundle": {"source": "/b"},
+        "decision_log": {
+            "sink": "otlp",
+            "otlp_endpoint": "https://logs.example",
+            "otlp_headers": {"authorization": "Bearer secret"},
+        },
         "authzen": {"listen": "127.0.0.1:2", "entity_types": {"identity": "User"}},
         "envoy": {"ext_proc": True, "server_from": "fixed:git", "subject_from": "header:x-agent"},
         "identity": {"issuer": [issuer]},

@@ -134,7 +134,7 @@ def test_all_mistakes_at_once(pdp: Run, tmp_path: Path, monkeypatch: pytest.Monk
         "`server.threads` is `many`: ",
         "`server.thread` is not a configuration key",
         "`bundle.source`: is empty",
-        "`decision_log.sink` is `files`: input should be `stdout`, `file` or `none`",
+        "`decision_log.sink` is `files`: input should be `stdout`, `file`, `otlp`, `nats` or `none`",
         "`nonsense` is not a configuration key",
     ]
     lines = outcome.err.splitlines()

@@ -1,0 +1,79 @@
+"""`[decision_log]`: what of each decision is written down, and where it goes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from pdp.named_path import NamedPath
+
+_Positive = Annotated[int, Field(ge=1)]
+#: The name of a header in gRPC.
+_HeaderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=256)]
+
+
+def _printable(texts: tuple[str, ...]) -> tuple[str, ...]:
+    wrong = [f"`{text}` is no text of one line" for text in texts if not text or not text.isprintable()]
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return texts
+
+
+class DecisionLogConfig(BaseModel):
+    """`[decision_log]`: one JSON line per decision."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Where the lines go.
+    sink: Literal["stdout", "file", "otlp", "nats", "none"] = "stdout"
+    #: The file that they are appended to; for the sink `file`.
+    path: NamedPath | None = None
+    #: The file is put aside and begun anew before it is larger than this.
+    max_file_mib: _Positive = 256
+    #: How many of the files that were put aside are kept; 0 keeps all.
+    keep_files: Annotated[int, Field(ge=0)] = 10
+    #: What of a tool call's arguments is written: their sha256, all of them, or nothing.
+    arguments: Literal["hash", "full", "none"] = "hash"
+    #: What of the arguments is not written where they are: JSONPath, of which names, indexes, `[*]` and `..` are known.
+    mask: Annotated[tuple[str, ...], AfterValidator(_printable)] = ()
+    #: Where lines are kept until the sink has them; unset for the user's state directory, empty to hold them in memory,
+    #: which a killed process takes with it.
+    spool_dir: Annotated[str, Field(pattern=r"^[^\x00]*$")] | None = None
+    #: How much is kept for a slow or dead sink.
+    spool_mib: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    #: What becomes of a call whose line finds no room. `block`: it waits while its caller does, and then fails. `deny`:
+    #: it fails at once. `drop`: it is answered and the line is lost, which is counted, and told in the log itself.
+    when_full: Literal["block", "drop", "deny"] = "block"
+    #: The key that signs checkpoints, Ed25519, PEM; `pdp log keygen` makes one. Unset, there are none.
+    signing_key: NamedPath | None = None
+    #: How often the log's chain is vouched for, while there is something new.
+    checkpoint_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+    #: `https://host:port` of a collector that takes logs by OTLP over gRPC; `http://` without TLS.
+    otlp_endpoint: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
+    #: Certificates, PEM, that the collector's is checked with instead of the system's.
+    otlp_ca: NamedPath | None = None
+    #: What every request to it says besides, such as `authorization = "Bearer …"`.
+    otlp_headers: dict[_HeaderName, SecretStr] = Field(default_factory=dict)
+    #: `nats://host:port` or `tls://host:port`.
+    nats_servers: Annotated[tuple[str, ...], AfterValidator(_printable)] = ()
+    #: A subject that a JetStream stream listens to.
+    nats_subject: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
+    #: A credentials file, as `nsc` makes them.
+    nats_credentials: NamedPath | None = None
+    #: Lines held in memory for a slow sink; further ones are dropped and counted. Only without a spool.
+    buffer_lines: _Positive = 100_000
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> DecisionLogConfig:
+        needed = {"file": ("path",), "otlp": ("otlp_endpoint",), "nats": ("nats_servers", "nats_subject")}
+        problems = [
+            f"`decision_log.{key}` is needed for the sink `{self.sink}`"
+            for key in needed.get(self.sink, ())
+            if not getattr(self, key)
+        ]
+        if self.spool_dir == "" and self.sink in ("otlp", "nats"):
+            problems.append(f"`decision_log.spool_dir` is empty, and the sink `{self.sink}` needs a spool")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self

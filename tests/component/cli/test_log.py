@@ -1,0 +1,162 @@
+"""`pdp log`: searching and verifying, as people do it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdp.cli.log_query import Follower
+from pdp.decision_log.chain import Link, beginning, linked
+from pdp.decision_log.marks import checkpoint_line, gap_line
+from pdp.decision_log.signing_key import read_signing_key
+
+Run = Callable[..., Any]
+WRITER, OTHER = "a" * 32, "b" * 32
+
+
+def record(number: int, *, decision: str = "ALLOW", agent: str = "bot", tool: str = "srv/read", **more: Any) -> str:
+    """A decision's line."""
+    document = {
+        "kind": "authorize", "time": f"2026-01-02T03:04:{number:02d}.000000Z", "decision_id": f"d{number}",
+        "decision": decision, "code": "" if decision == "ALLOW" else "FORBIDDEN", "message": "\x1b[31mno",
+        "subject": {"type": "Agent", "id": agent}, "action": {"type": "Action", "id": tool}, "policies": ["p"], **more,
+    }  # fmt: skip
+    return json.dumps(document, separators=(",", ":"))
+
+
+@pytest.fixture
+def key(pdp: Run, tmp_path: Path) -> Path:
+    """A private key, with its public one beside it."""
+    path = tmp_path / "log.pem"
+    outcome = pdp("log", "keygen", path)
+    assert outcome.status == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.with_suffix(".pub").write_text(outcome.out)
+    return path
+
+
+def lines(count: int, key: Path | None = None, writer: str = WRITER) -> list[bytes]:
+    """A log with a checkpoint at its end."""
+    head: Link = beginning(writer)
+    found = []
+    for number in range(count):
+        head, line = linked(head, record(number, decision="DENY" if number == 3 else "ALLOW", agent=f"bot{number % 2}"))
+        found.append(line)
+    signer = read_signing_key(key) if key is not None else None
+    found.append(linked(head, checkpoint_line(1, head, signer, closing=True))[1])
+    return found
+
+
+def test_a_good_log(pdp: Run, tmp_path: Path, key: Path) -> None:
+    """Files before a rotation, compressed ones and those of other writers belong to a log, and nothing is wrong."""
+    log = tmp_path / "decisions.jsonl"
+    text = lines(10, key)
+    (tmp_path / "decisions.jsonl.2.gz").write_bytes(gzip.compress(b"".join(text[:3])))
+    (tmp_path / "decisions.jsonl.0000000001").write_bytes(b"".join(text[3:6]))
+    log.write_bytes(b"".join(text[6:]))
+    (tmp_path / "decisions.1.jsonl").write_bytes(b"".join(lines(5, key, OTHER)))
+    outcome = pdp("log", "verify", log, "--public-key", key.with_suffix(".pub"), "--json")
+    assert outcome.status == 0, outcome
+    assert outcome.document["findings"] == []
+    assert outcome.document["signatures_checked"]
+    assert {each["id"]: each["records"] for each in outcome.document["writers"]} == {WRITER: 11, OTHER: 6}
+    assert all(each["closed"] and each["not_yet_vouched_for"] == 0 for each in outcome.document["writers"])
+    shown = pdp("log", "verify", log)
+    assert shown.status == 0
+    assert "signatures were not checked" in shown.out
+    assert "nothing is wrong" in shown.out
+
+
+def test_a_bad_log(pdp: Run, tmp_path: Path, key: Path) -> None:
+    """What is wrong is named with file, line, writer and number, and the exit status is 1."""
+    log = tmp_path / "decisions.jsonl"
+    text = lines(10, key)
+    text[4] = text[4].replace(b"ALLOW", b"DENY!")
+    del text[6]
+    log.write_bytes(b"".join(text))
+    outcome = pdp("log", "verify", log, "--public-key", key.with_suffix(".pub"))
+    assert outcome.status == 1
+    assert f"{log}:5: changed: record 5 of writer {WRITER}: " in outcome.out
+    assert f"missing: record 7 of writer {WRITER}: record 7 is missing" in outcome.out
+    assert "2 findings" in outcome.out
+
+
+def test_what_cannot_be_read(pdp: Run, tmp_path: Path, key: Path) -> None:
+    """A file that is not there, a key that is none, and a log without records are failures, not findings."""
+    log = tmp_path / "decisions.jsonl"
+    assert pdp("log", "verify", log).status == 2
+    log.write_bytes(b"")
+    assert pdp("log", "verify", log).status == 2
+    log.write_bytes(b"".join(lines(1)))
+    assert pdp("log", "verify", log, "--public-key", log).status == 2
+    assert pdp("log", "query", tmp_path / "absent").status == 2
+    assert pdp("log", "keygen", key).status == 2  # never overwrites
+    assert pdp("log", "query", log, "--since", "yesterday").status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ((), [0, 1, 2, 3, 4]),
+        (("--decision", "deny"), [3]),
+        (("--code", "FORBIDDEN"), [3]),
+        (("--subject", 'Agent::"bot1"'), [1, 3]),
+        (("--subject", 'Agent::"bot1"', "--decision", "allow"), [1]),
+        (("--tool", "srv/*"), [0, 1, 2, 3, 4]),
+        (("--tool", "other/*"), []),
+        (("--policy", "p", "--since", "2026-01-02T03:04:02Z"), [2, 3, 4]),
+        (("--until", "2026-01-02T04:04:01+01:00"), [0]),
+        (("--id", "d2"), [2]),
+        (("--caller", "x"), []),
+        (("--kind", "authorize"), [0, 1, 2, 3, 4]),
+    ],
+)
+def test_queries(pdp: Run, tmp_path: Path, options: tuple[str, ...], found: list[int]) -> None:
+    """Conditions are combined; checkpoints are not among what is shown."""
+    log = tmp_path / "decisions.jsonl"
+    log.write_bytes(b"".join(lines(5)))
+    outcome = pdp("log", "query", log, *options, "--json")
+    assert [json.loads(line)["decision_id"] for line in outcome.out.splitlines()] == [f"d{number}" for number in found]
+    assert outcome.status == (0 if found else 1)
+
+
+def test_records_for_people(pdp: Run, tmp_path: Path) -> None:
+    """A record is one line, without anything that a terminal could act on; what is no record is told."""
+    log = tmp_path / "decisions.jsonl"
+    head, first = linked(beginning(WRITER), record(1, decision="DENY", agent="\x1b[2Jevil"))
+    log.write_bytes(first + b"\xffnonsense\n[1]\n" + linked(head, gap_line(5_000, 17, 1_000))[1])
+    outcome = pdp("log", "query", log)
+    denied, gap = outcome.out.splitlines()
+    assert denied == '2026-01-02T03:04:01.000000Z DENY Agent::"\\x1b[2Jevil" srv/read FORBIDDEN by p'
+    assert gap.endswith("GAP 17 records lost since 1970-01-01T00:00:00.000001Z")
+    assert outcome.err.count("a line is no record") == 2
+
+
+def test_following_goes_on_after_a_rotation(tmp_path: Path) -> None:
+    """Lines that come are there once each, also those before and after the file was renamed, and only whole ones."""
+    log = tmp_path / "decisions.jsonl"
+    log.write_bytes(b"old\n")
+    with closing(Follower(log)) as follower:
+        _follow(follower, log)
+
+
+def _follow(follower: Follower, log: Path) -> None:
+    aside = log.with_name("decisions.jsonl.0000000001")
+    assert follower.new_lines() == []
+    with log.open("ab") as file:
+        file.write(b"one\ntw")
+        file.flush()
+        assert follower.new_lines() == [b"one"]
+        file.write(b"o\n")
+    log.rename(aside)
+    assert follower.new_lines() == [b"two"]
+    with aside.open("ab") as file:
+        file.write(b"three\n")
+    log.write_bytes(b"four\n")
+    assert follower.new_lines() + follower.new_lines() == [b"three", b"four"]

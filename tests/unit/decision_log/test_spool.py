@@ -1,0 +1,428 @@
+"""The spool: how it is full, what it brings back, and what damage does to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pdp.decision_log import draining, segment
+from pdp.decision_log.backlog import Batch
+from pdp.decision_log.chain import Link, beginning, follows, stated
+from pdp.decision_log.draining import Checkpoints
+from pdp.decision_log.sinks import LogUnavailableError, Remaining
+from pdp.decision_log.slot import claim
+from pdp.decision_log.spool import WhenFull
+from pdp.decision_log.spool_sink import SpoolSink
+from pdp.private_directory import UntrustedDirectoryError
+from tests.waiting import wait_until
+
+MIB = 1 << 20
+TIME = "2026-01-02T03:04:05.000000Z"
+
+
+class Medium:
+    """A medium that can be dead, or slow: it takes one batch for each permit."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.error: OSError | None = None
+        self.gate: threading.Semaphore | None = None
+        self.attempts = 0
+
+    def export(self, batch: Batch) -> None:
+        """As in `Exporter`."""
+        self.attempts += 1
+        if self.error is not None:
+            raise self.error
+        if self.gate is not None and not self.gate.acquire(timeout=0.05):
+            raise OSError(errno.EAGAIN, "slow")
+        self.lines += batch.lines
+
+    def sync(self) -> None:
+        """As in `Exporter`."""
+
+    def close(self) -> None:
+        """As in `Exporter`."""
+
+    @property
+    def records(self) -> list[bytes]:
+        """The lines of decisions."""
+        return [line for line in self.lines if line.startswith(b'{"kind":"authorize"')]
+
+
+class World:
+    """A spool directory, a medium, and sinks over them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "spool"
+        self.medium = Medium()
+        self.problems: list[str] = []
+        self._open: list[SpoolSink] = []
+
+    def sink(self, when_full: WhenFull = "deny", limit: int = MIB) -> SpoolSink:
+        """A sink that is closed at the end of the test."""
+        checkpoints = Checkpoints(3_600, Ed25519PrivateKey.generate())
+        sink = SpoolSink(self.root, limit, when_full, lambda slot: self.medium, checkpoints, self.problems.append)
+        self._open.append(sink)
+        return sink
+
+    def close(self) -> None:
+        """Close every sink."""
+        while self._open:
+            self._open.pop().close()
+
+    def whole_chain(self) -> list[Link]:
+        """The chain of what was delivered, which must be whole."""
+        heads: dict[str, Link] = {}
+        for line in self.medium.lines:
+            link = stated(line)
+            assert link is not None
+            assert follows(heads.get(link.writer, beginning(link.writer)), line)
+            heads[link.writer] = link
+        return list(heads.values())
+
+    @property
+    def segments(self) -> list[Path]:
+        """The files of the spool."""
+        return sorted(self.root.rglob("*.segment"))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "_STEP_SECONDS", 0.002)
+    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.005)
+    monkeypatch.setattr(draining, "_TELL_SECONDS", 0.0)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Nothing yet."""
+    world = World(tmp_path)
+    yield world
+    world.medium.error = world.medium.gate = None
+    world.close()
+
+
+def record(number: int, filler: int = 1_000) -> str:
+    """A decision's line."""
+    return f'{{"kind":"authorize","time":"{TIME}","n":{number},"filler":"{"x" * filler}"}}'
+
+
+def numbers(lines: list[bytes]) -> list[int]:
+    """Which records these are."""
+    return [int(match[1]) for line in lines if (match := re.search(rb'"n":(\d+),', line))]
+
+
+def fill(sink: SpoolSink, filler: int = 1_000, remaining: Remaining | None = None) -> int:
+    """Write until it takes no more; how many it took."""
+    for number in range(1_000_000):
+        try:
+            sink.write(record(number, filler), remaining)
+        except LogUnavailableError:
+            return number
+    raise AssertionError("it is never full")
+
+
+def dead() -> OSError:
+    """Why a medium takes nothing."""
+    return OSError(errno.EIO, "Input/output error")
+
+
+def test_records_come_out_as_they_went_in(world: World) -> None:
+    """Records of many segments arrive once, in order, in a whole chain, and nothing of them stays behind."""
+    sink = world.sink("block")
+    for number in range(3_000):
+        sink.write(record(number))
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    wait_until(lambda: len(world.segments) <= 2, "the room is given back")
+    world.close()
+    assert numbers(world.medium.records) == list(range(3_000))
+    assert [link.seq for link in world.whole_chain()] == [3_001]  # and the closing checkpoint
+    assert world.problems == []
+
+
+def test_a_record_may_be_larger_than_a_segment(world: World) -> None:
+    """A record of a MiB and records of all sizes around a segment's come out whole."""
+    sink = world.sink("block", limit=8 * MIB)
+    sizes = [MIB, 2 * MIB - 300, 2 * MIB, 2 * MIB + 300, 3 * MIB, 1, *range(2 * MIB - 420, 2 * MIB - 180, 40)]
+    for number, size in enumerate(sizes):
+        sink.write(record(number, size))
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    assert numbers(world.medium.records) == list(range(len(sizes)))
+    world.whole_chain()
+
+
+@pytest.mark.parametrize("when_full", ["block", "drop", "deny"])
+def test_a_record_that_never_fits_waits_for_nothing_useful(world: World, when_full: WhenFull) -> None:
+    """A record larger than the whole spool is refused or dropped, and the next one goes through."""
+    sink = world.sink(when_full)
+    huge = record(0, 2 * MIB)
+    if when_full == "drop":
+        sink.write(huge)
+    else:
+        with pytest.raises(LogUnavailableError):
+            sink.write(huge, lambda: 0.05)
+    sink.write(record(1))
+    wait_until(lambda: numbers(world.medium.records) == [1], "the next one is delivered")
+    assert sink.status().dropped == (1 if when_full == "drop" else 0)
+
+
+def test_a_dead_medium_fails_no_call_while_there_is_room(world: World) -> None:
+    """Records are taken, the status tells how far behind it is and why, and they are delivered when it is back."""
+    sink = world.sink()
+    world.medium.error = dead()
+    for number in range(100):
+        sink.write(record(number))
+    wait_until(lambda: sink.status().failing, "the failure shows")
+    status = sink.status()
+    assert (status.failing, status.lag_records, status.dropped) == ("input/output error", 100, 0)
+    assert status.lag_bytes > 100_000
+    assert status.oldest_unix_ns == 1_767_323_045_000_000_000
+    world.medium.error = None
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    assert numbers(world.medium.records) == list(range(100))
+    assert sink.status().failing is None
+    assert any("input/output error" in problem for problem in world.problems)
+
+
+def test_deny_fails_calls_when_full_and_disk_is_bounded(world: World) -> None:
+    """When it is full a call fails, nothing grows, and when there is room again calls go on without a gap."""
+    world.medium.error = dead()
+    sink = world.sink("deny")
+    taken = fill(sink)
+    assert taken > 500
+    for _ in range(50):
+        with pytest.raises(LogUnavailableError, match="takes no records"):
+            sink.write(record(0))
+    assert sum(path.stat().st_size for path in world.segments) <= MIB
+    world.medium.error = None
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    sink.write(record(taken))
+    wait_until(lambda: len(world.medium.records) == taken + 1, "the next one too")
+    assert numbers(world.medium.records) == list(range(taken + 1))
+    world.whole_chain()
+
+
+def test_drop_counts_and_tells_the_gap_in_the_log(world: World) -> None:
+    """What is dropped is counted, told, and is a record of the chain, before the next one that is kept."""
+    world.medium.error = dead()
+    sink = world.sink("drop")
+    for number in range(2_000):
+        sink.write(record(number))
+    dropped = sink.status().dropped
+    assert 0 < dropped < 2_000
+    world.medium.error = None
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    sink.write(record(2_000))
+    wait_until(lambda: numbers(world.medium.records)[-1] == 2_000, "the next one is delivered")
+    assert numbers(world.medium.records) == [*range(2_000 - dropped), 2_000]
+    assert re.match(rb'\{"kind":"gap",.*"lost":%d,"since":"20' % dropped, world.medium.lines[-2])
+    world.whole_chain()
+    assert sink.status().dropped == dropped
+    wait_until(lambda: any("dropped" in problem for problem in world.problems), "it is told")
+
+
+def test_what_was_dropped_is_told_by_the_next_process(world: World) -> None:
+    """A gap that could not be written before the end is the first thing that the next process writes."""
+    world.medium.error = dead()
+    sink = world.sink("drop")
+    for number in range(2_000):
+        sink.write(record(number))
+    dropped = sink.status().dropped
+    world.close()
+    world.medium.error = None
+    sink = world.sink("drop")
+    sink.write(record(2_000))
+    wait_until(lambda: 2_000 in numbers(world.medium.records), "the next one is delivered")
+    assert b'"lost":%d,' % dropped in b"".join(world.medium.lines)
+    world.whole_chain()
+
+
+def test_block_waits_for_room(world: World) -> None:
+    """A call waits while the medium is slow, and all of them are in the log in the end."""
+    world.medium.gate = threading.Semaphore(0)
+    sink = world.sink("block")
+
+    def work() -> None:
+        for number in range(2_000):
+            sink.write(record(number))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: sink.status().lag_bytes > MIB // 2, "it fills")
+    world.medium.gate.release(10_000)
+    thread.join(30)
+    wait_until(lambda: len(world.medium.records) == 2_000, "all is delivered")
+    assert numbers(world.medium.records) == list(range(2_000))
+
+
+def test_block_waits_no_longer_than_the_caller(world: World) -> None:
+    """When the caller's time is over the call fails."""
+    world.medium.error = dead()
+    sink = world.sink("block")
+    assert fill(sink, remaining=lambda: 0.01) > 500
+
+
+def test_nobody_waits_for_a_sink_that_closes(world: World) -> None:
+    """A call that waits for room fails when the service stops."""
+    world.medium.error = dead()
+    sink = world.sink("block")
+    failed = threading.Event()
+
+    def work() -> None:
+        try:
+            while True:
+                sink.write(record(0))
+        except LogUnavailableError:
+            failed.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: sink.status().failing == "input/output error", "it fails")
+    wait_until(lambda: sink._spool.refused, "it is full")
+    world.close()
+    assert failed.wait(10)
+    thread.join()
+
+
+def test_a_full_disk_is_noticed_when_room_is_reserved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up makes calls fail, not the process, and they go on when there is room."""
+    sink = world.sink("deny", limit=64 * MIB)
+    real = segment._reserve
+
+    def full(descriptor: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(segment, "_reserve", full)
+    taken = fill(sink, 50_000)
+    assert 0 < taken < 400
+    assert sink.status().failing == "no space left on device"
+    monkeypatch.setattr(segment, "_reserve", real)
+    wait_until(lambda: sink.status().failing is None, "the disk has room")
+    sink.write(record(taken))
+    wait_until(lambda: len(world.medium.records) == taken + 1, "all is delivered")
+    world.whole_chain()
+
+
+def test_what_is_left_is_delivered_first(world: World) -> None:
+    """After a stop with a dead medium the next process goes on with the same chain, old records first."""
+    world.medium.error = dead()
+    sink = world.sink(limit=4 * MIB)
+    for number in range(1_500):
+        sink.write(record(number))
+    world.close()
+    assert any("1501 records wait" in problem for problem in world.problems)
+    world.medium.error = None
+    sink = world.sink(limit=4 * MIB)
+    sink.write(record(1_500))
+    wait_until(lambda: len(world.medium.records) == 1_501, "all is delivered")
+    assert numbers(world.medium.records) == list(range(1_501))
+    [head] = world.whole_chain()
+    assert head.writer == sink._spool.head.writer
+
+
+def left_behind(world: World, count: int) -> bytes:
+    """The text of the spool of a process that delivered nothing of so many records."""
+    world.medium.error = dead()
+    sink = world.sink()
+    for number in range(count):
+        sink.write(record(number, 10))
+    world.close()
+    world.medium.error = None
+    world.problems.clear()
+    [path] = world.segments
+    return path.read_bytes()
+
+
+def _zeroed(text: bytes, begin: int, end: int) -> bytes:
+    return text[:begin] + bytes(end - begin) + text[end:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text[:-1],
+        lambda text: _zeroed(text, 400, 900),
+        lambda text: _zeroed(text, 0, 50),
+        lambda text: text.replace(b"authorize", b"\xff\x00thorize", 1),
+        lambda text: text.replace(b"\n", b" ", 2),
+        lambda text: b"",
+        lambda text: bytes(len(text)),
+        lambda text: b"\xff" * 5_000,
+        lambda text: b"\n" * 5_000,
+        lambda text: text + text,
+    ],
+)
+def test_a_damaged_segment_stops_nothing(world: World, damage: Callable[[bytes], bytes]) -> None:
+    """Whatever became of a segment, whole records of it are delivered as they are, and new ones go on."""
+    text = left_behind(world, 20)
+    [path] = world.segments
+    path.write_bytes(damage(text))
+    sink = world.sink()
+    sink.write(record(100, 10))
+    wait_until(lambda: 100 in numbers(world.medium.records), "the new one is delivered")
+    whole = [line for line in text.splitlines() if line in damage(text).split(b"\n") and b"authorize" in line]
+    assert set(whole) <= set(world.medium.lines)
+    assert all(stated(line) for line in world.medium.lines)
+
+
+@pytest.mark.parametrize("state", [b"", b"\0" * 28, b"\xff" * 28, b"x" * 1_000, b"\xff" * 5])
+def test_a_damaged_state_repeats_at_most(world: World, state: bytes) -> None:
+    """Without knowing what is delivered everything that is there is delivered, and new records after it."""
+    left_behind(world, 20)
+    (world.root / "writer-0" / "state").write_bytes(state)
+    sink = world.sink()
+    sink.write(record(20, 10))
+    wait_until(lambda: 20 in numbers(world.medium.records), "the new one is delivered")
+    assert numbers(world.medium.records) == list(range(21))
+
+
+def test_two_sinks_have_two_slots(world: World) -> None:
+    """Two processes never write into one slot, and what the second leaves the first delivers."""
+    first, second = world.sink(), world.sink()
+    first.write(record(1))
+    second.write(record(2))
+    wait_until(lambda: sorted(numbers(world.medium.records)) == [1, 2], "both are delivered")
+    assert len(world.whole_chain()) == 2
+    assert sorted(path.name for path in world.root.iterdir()) == ["writer-0", "writer-1"]
+
+
+def test_a_spool_of_others_is_refused(tmp_path: Path) -> None:
+    """A symbolic link in the place of the spool, a slot or a file is not followed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "root").symlink_to(elsewhere)
+    with pytest.raises(UntrustedDirectoryError):
+        claim(tmp_path / "root")
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (spool / "writer-0").symlink_to(elsewhere)
+    with pytest.raises(UntrustedDirectoryError):
+        claim(spool)
+    (spool / "writer-0").unlink()
+    (spool / "writer-0").mkdir()
+    (spool / "writer-0" / "state").symlink_to(elsewhere / "file")
+    with pytest.raises(OSError, match="symbolic"):
+        claim(spool)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_what_waits(world: World) -> None:
+    """Records that wait are on disk and in no object of this process."""
+    world.medium.error = dead()
+    sink = world.sink(limit=32 * MIB)
+    made = time.monotonic()
+    count = fill(sink)
+    assert count > 20_000, made
+    spool = sink._spool
+    assert spool._next is None
+    assert len(spool._segments) <= 9
