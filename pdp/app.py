@@ -31,6 +31,7 @@ from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import BundleError, ConfigError
 from pdp.identity.callers import Callers
 from pdp.identity.keys import KeyRing, make_key_ring
+from pdp.identity.rates import CallerRates
 from pdp.identity.subjects import subject_verifier
 from pdp.identity.tokens import TokenVerifier
 from pdp.listening import make_authzen, make_authzen_server, make_certificate, make_servers, start_all
@@ -84,6 +85,8 @@ class App:
         self._servers = servers
         self.addresses = servers[0].addresses
         self.admin_addresses = servers[1].addresses if len(servers) > 1 else ()
+        #: The calls that wait for threads, for each server, with what is counted about them.
+        self.queues = tuple(server.queue for server in servers)
         #: Where AuthZEN is served, `host:port`; empty where it is not.
         self.authzen_address = authzen.address if authzen is not None else ""
 
@@ -120,7 +123,9 @@ def running(config: Config, environ: Mapping[str, str], fellows: Fellows = ALONE
         verify = subject_verifier(TokenVerifier(config.identity, ring))
         callers = Callers(config.callers)
         certificate = make_certificate(config.server)
-        answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify)
+        answering = DecisionServicer(
+            store, recorder, config.limits, live, candidate, verify, CallerRates(config.callers, config.server.workers)
+        )
         reasons = _degraded(sink, store, live, ring, certificate)
         administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate, fellows)
         servers = make_servers(config, answering, administering, callers, certificate)

@@ -4,15 +4,26 @@ grpc's synchronous server gives a call a thread at once, and the thread waits fo
 there are threads, each with a call begun and nothing sent, stop the service for everybody. There is no public way to
 change that; this pool stands between, using grpc's own functions for the parts that it does earlier. Where grpc is not
 made as expected, calls are run as grpc hands them over, and a test says so.
+
+Calls that cannot be answered in time are refused here, without a thread and without parsing (`pdp.call_queue`).
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from grpc import _cython, _server
+from grpc_health.v1.health import HealthServicer
+
+from pdp.call_queue import CallQueue, Refusal
+from pdp.errors import DeadlineExceededError, OverloadedError
+from pdp.limits_config import LimitsConfig
+from pdp.status import trailers
 
 _USED = (
     "_CANCELLED",
@@ -20,7 +31,9 @@ _USED = (
     "_EMPTY_FLAGS",
     "_OPEN",
     "_RECEIVE_MESSAGE_TOKEN",
+    "_SEND_INITIAL_METADATA_AND_SEND_STATUS_FROM_SERVER_TOKEN",
     "_abort",
+    "_get_initial_metadata_operation",
     "_is_rpc_state_active",
     "_possibly_finish_call",
     "_serialized_request",
@@ -35,18 +48,31 @@ _calls: Any = _server
 #: Whether grpc is made as this module expects.
 waits_for_messages = all(hasattr(_calls, name) for name in _USED) and hasattr(_core, "ReceiveMessageOperation")
 
+#: How long grpc's polling thread rests after a refusal. Callers who ask again at once would otherwise have the service
+#: do nothing but refuse; meanwhile their calls wait where they cost nothing, in their connections.
+REST_SECONDS = 0.001
+
+_OVERLOADED = OverloadedError("the service has more to do than it can; try again later")
+_EXPIRED = DeadlineExceededError("the deadline passed before the call was answered")
+_REFUSALS: dict[Refusal, tuple[str, bytes, Any]] = {
+    "overloaded": ("resource_exhausted", str(_OVERLOADED).encode(), trailers(_OVERLOADED)),
+    "expired": ("deadline_exceeded", str(_EXPIRED).encode(), trailers(_EXPIRED)),
+}
+
 
 class CallPool(ThreadPoolExecutor):
     """A thread pool for a grpc server. `idle` tells whether it answers no call at the moment."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, limits: LimitsConfig) -> None:
         super().__init__(threads, thread_name_prefix="rpc")
         self._answering: set[Future[Any]] = set()
+        #: What waits for a thread; counts what it refuses.
+        self.queue = CallQueue(threads, limits)
 
     @property
     def idle(self) -> bool:
         """Whether no call is being answered; a call whose message has not come does not count."""
-        return not self._answering
+        return not (self._answering or self.queue.queued or self.queue.in_flight)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run a call, for grpc: at once, or when its message comes if it has exactly one."""
@@ -61,6 +87,10 @@ class CallPool(ThreadPoolExecutor):
         future.add_done_callback(self._answering.discard)
         return future
 
+    def work(self) -> None:
+        """Have a thread look for calls in the queue. RuntimeError once the pool is shut down."""
+        super().submit(self.queue.work)
+
 
 def _has_one_message(args: tuple[Any, ...]) -> bool:
     """Whether these are the arguments of a call that begins with exactly one message from the caller.
@@ -73,7 +103,11 @@ def _has_one_message(args: tuple[Any, ...]) -> bool:
 
 
 class _Waiting:
-    """A call that has begun and whose message is awaited, without a thread."""
+    """A call that has begun: its message is awaited without a thread, then it waits for a thread.
+
+    A handler may have a response, as bytes, with which it is refused: `when_overloaded`. It is for callers that could
+    take an error for a permission.
+    """
 
     def __init__(
         self,
@@ -95,25 +129,97 @@ class _Waiting:
         self._behavior = behavior
         self._deserialize = deserialize
         self._serialize = serialize
+        self._message: bytes | None = None
+        #: Whoever looks after the service must not take a busy one for a broken one, and restart it.
+        self._urgent: bool = isinstance(getattr(behavior, "__self__", None), HealthServicer)
+        self._rests = False
+        #: As `QueuedCall` has them.
+        self.size = 0
+        self.deadline = _on(pool.queue.clock, rpc_event.call_details.deadline)
         #: grpc counts calls by this.
         self._done: Future[Any] = Future()
 
     def begin(self) -> Future[Any]:
-        """Ask for the message. grpc's polling thread comes back with it, to `_received`."""
+        """Ask for the message, if it is of use. grpc's polling thread comes back with it, to `_received`."""
+        for overdue in self._pool.queue.overdue():
+            overdue.refuse("overloaded")
+        if not self._pool.queue.expect(self, always=self._urgent):
+            self.refuse("overloaded")
+            return self._done
         with self._state.condition:
             operation = _core.ReceiveMessageOperation(_calls._EMPTY_FLAGS)
             self._event.call.start_server_batch((operation,), self._received)
             self._state.due.add(_calls._RECEIVE_MESSAGE_TOKEN)
         return self._done
 
+    def is_gone(self) -> bool:
+        """As `QueuedCall` has it."""
+        return not _calls._is_rpc_state_active(self._state)
+
+    def run(self) -> None:
+        """As `QueuedCall` has it."""
+        try:
+            self._run(
+                self._respond,
+                self._event,
+                self._state,
+                self._behavior,
+                self._request,
+                self._deserialize,
+                self._serialize,
+            )
+        finally:
+            self._settle()
+
+    def refuse(self, why: Refusal) -> None:
+        """As `QueuedCall` has it."""
+        code, details, metadata = _REFUSALS[why]
+        self._message = None
+        # Who refuses what has no time left has to be quick, so as to come to what has.
+        self._rests = why == "overloaded" and self._pool.queue.has_time(self.deadline)
+        response: bytes | None = getattr(self._behavior, "when_overloaded", None)
+        with self._state.condition:
+            if not self.is_gone():
+                if response is None:
+                    self._send(getattr(_core.StatusCode, code), details, metadata)
+                else:
+                    self._send(_core.StatusCode.ok, b"", None, response)
+        self._settle()
+
     def _received(self, event: Any) -> Any:
         message = _calls._serialized_request(event)
-        if message is None:
+        if message is None or self._done.done():
+            self._pool.queue.give_up(self)
             self._close()
         else:
-            self._answer(message)
+            self._message, self.size = message, len(message)
+            self._enqueue()
         with self._state.condition:
             return _calls._possibly_finish_call(self._state, _calls._RECEIVE_MESSAGE_TOKEN)
+
+    def _enqueue(self) -> None:
+        if not self._pool.queue.put(self, always=self._urgent):
+            self.refuse("overloaded")
+            return
+        try:
+            self._pool.work()
+        except RuntimeError:
+            for call in self._pool.queue.drain():
+                call.stop()  # type: ignore[attr-defined]  # only these are in it
+
+    def stop(self) -> None:
+        """Tell the caller that the service is stopping."""
+        self._refuse(_core.StatusCode.unavailable, b"the service is stopping")
+
+    def _request(self) -> Any:
+        """The message, for grpc: parsed in the thread, None where the call has been refused."""
+        message, self._message = self._message, None
+        try:
+            return self._deserialize(message or b"")
+        except Exception:  # noqa: BLE001 - any deserializer's way of saying that the bytes are no message
+            with self._state.condition:
+                self._abort(_core.StatusCode.invalid_argument, b"the bytes are not a message of this RPC")
+            return None
 
     def _close(self) -> None:
         """The caller went away, or closed its side without a message, which is a wrong way to make the call."""
@@ -123,27 +229,42 @@ class _Waiting:
                 state.client = _calls._CLOSED
             if state.client is not _calls._CANCELLED:
                 self._abort(_core.StatusCode.invalid_argument, b"the call needs exactly one message")
-        self._done.set_result(None)
-
-    def _answer(self, message: bytes) -> None:
-        try:
-            request = self._deserialize(message)
-        except Exception:  # noqa: BLE001 - any deserializer's way of saying that the bytes are no message
-            self._refuse(_core.StatusCode.invalid_argument, b"the bytes are not a message of this RPC")
-            return
-        arguments = (self._event, self._state, self._behavior, lambda: request, self._deserialize, self._serialize)
-        try:
-            running = self._pool.run(self._run, self._respond, *arguments)
-        except RuntimeError:
-            self._refuse(_core.StatusCode.unavailable, b"the service is stopping")
-            return
-        running.add_done_callback(lambda _: self._done.set_result(None))
+        self._settle()
 
     def _refuse(self, code: Any, details: bytes) -> None:
         with self._state.condition:
             self._abort(code, details)
-        self._done.set_result(None)
+        self._settle()
 
     def _abort(self, code: Any, details: bytes) -> None:
         if _calls._is_rpc_state_active(self._state):
             _calls._abort(self._state, self._event.call, code, details)
+
+    def _settle(self) -> None:
+        # A call that is refused while its message is awaited comes to an end once more when that is given up.
+        with suppress(InvalidStateError):
+            self._done.set_result(None)
+
+    def _send(self, code: Any, details: bytes, metadata: Any, response: bytes | None = None) -> None:
+        """End the call; grpc's polling thread comes back to `_sent`. Needs the state's lock."""
+        state, flags = self._state, _calls._EMPTY_FLAGS
+        operations = [_calls._get_initial_metadata_operation(state, None)]
+        if response is not None:
+            operations.append(_core.SendMessageOperation(response, flags))
+        operations.append(_core.SendStatusFromServerOperation(metadata, code, details, flags))
+        self._event.call.start_server_batch(operations, self._sent)
+        state.statused = True
+        state.due.add(_calls._SEND_INITIAL_METADATA_AND_SEND_STATUS_FROM_SERVER_TOKEN)
+
+    def _sent(self, _: Any) -> Any:
+        if self._rests:
+            time.sleep(REST_SECONDS)
+        token = _calls._SEND_INITIAL_METADATA_AND_SEND_STATUS_FROM_SERVER_TOKEN
+        with self._state.condition:
+            return _calls._possibly_finish_call(self._state, token)
+
+
+def _on(clock: Callable[[], float], deadline: float) -> float:
+    """A deadline of grpc, seconds since 1970, as a time of `clock`; infinite where there is none."""
+    remaining = deadline - time.time()
+    return clock() + remaining if remaining < 1e8 else math.inf

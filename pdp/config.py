@@ -30,6 +30,7 @@ from pdp.errors import ConfigError
 from pdp.gateway_config import AgentgatewayConfig, EnvoyConfig
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.config import IdentityConfig
+from pdp.limits_config import LimitsConfig
 from pdp.named_path import NamedPath
 
 #: Environment variables of this program that are not configuration keys.
@@ -165,19 +166,6 @@ class InterceptorsConfig(_Section):
     compile_memory_mib: Annotated[int, Field(ge=256)] = 2_048
     #: Core modules that can run, or be kept ready, at the same time.
     instances: Annotated[int, Field(ge=1, le=10_000)] = 512
-
-
-class LimitsConfig(_Section):
-    """`[limits]`: how much of anything is accepted."""
-
-    #: Size of one request.
-    message_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 4 * 1024 * 1024
-    #: Calls in flight; further ones are refused with RESOURCE_EXHAUSTED.
-    concurrent_rpcs: _Positive = 1_000
-    #: Questions of one batch.
-    batch_requests: _Positive = 5_000
-    #: Tools of one list to filter.
-    listed_tools: _Positive = 10_000
 
 
 class TelemetryConfig(_Section):

@@ -115,5 +115,17 @@ class OverLimitError(PdpError):
     """A request is larger than this service takes."""
 
 
+class OverloadedError(PdpError):
+    """The service has more to do than it can; the same call may be answered later."""
+
+
+class RateLimitedError(PdpError):
+    """The caller asks more often than it may. `retry_seconds` is when it may ask this again."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        super().__init__("this caller asks more often than it may")
+        self.retry_seconds = retry_seconds
+
+
 class InvalidTokenError(PdpError):
     """The agent's token does not establish a subject. Becomes a denial; the cause is for the log only."""

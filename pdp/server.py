@@ -24,10 +24,12 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from pdp.call import Admission, Call, RpcCall
 from pdp.call_pool import CallPool
-from pdp.config import LimitsConfig, ServerConfig
+from pdp.call_queue import CallQueue
+from pdp.config import ServerConfig
 from pdp.errors import ConfigError, InvalidRequestError, PermissionDeniedError, UnauthenticatedError
 from pdp.identity.caller_config import Right
 from pdp.identity.callers import NOBODY
+from pdp.limits_config import LimitsConfig
 from pdp.status import guard_stream, guard_unary
 from pdp.tls import ServerCertificate
 
@@ -56,7 +58,8 @@ class Service:
 
     Streams that go both ways keep a thread while they are open; `stream_threads` is how many there are for them. With
     `denies_itself`, calls of those who lack the right reach the servicer too, as of somebody who may ask nothing: to
-    some gateways an RPC error means that everything may go on.
+    some gateways an RPC error means that everything may go on. For the same reason its servicer has a method
+    `overloaded` that gives the answer, by the name of an RPC, to a call that there is no time for.
     """
 
     def __init__(
@@ -86,6 +89,17 @@ class _Apart:
         return self._handler(request, context)
 
 
+class _Denying:
+    """A handler of a gateway's protocol. Where there is no time for it, the pool answers with `when_overloaded`."""
+
+    def __init__(self, handler: Callable[..., Any], when_overloaded: Message) -> None:
+        self._handler = handler
+        self.when_overloaded = when_overloaded.SerializeToString()
+
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self._handler(request, context)
+
+
 class Server:
     """One grpc server with health and, if configured, reflection. `addresses` are those really bound.
 
@@ -103,11 +117,12 @@ class Server:
     ) -> None:
         """Without a `certificate` connections are not encrypted."""
         self._config = server
+        self._limits = limits
         self._admission = admission
         self._credentials = certificate.credentials() if certificate is not None else None
         self._names = [service.descriptor.full_name for service in services]
         self._health = health.HealthServicer(experimental_non_blocking=True)
-        self._pool = CallPool(server.threads)
+        self._pool = CallPool(server.threads, limits)
         self._stream_pool = ThreadPoolExecutor(_STREAM_THREADS, thread_name_prefix="stream")
         self._watch_pool = ThreadPoolExecutor(_WATCH_THREADS, thread_name_prefix="watch")
         self._reflection_pool = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
@@ -127,6 +142,11 @@ class Server:
             self._add_reflection()
         self.set_serving(False)
         self.addresses = tuple(self._listen(address) for address in addresses)
+
+    @property
+    def queue(self) -> CallQueue:
+        """The calls that wait for a thread, and what is counted about them."""
+        return self._pool.queue
 
     def start(self) -> None:
         """Begin to answer."""
@@ -203,7 +223,7 @@ class Server:
     def _handlers(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         streams: ThreadPoolExecutor = self._stream_pool
         if service.stream_threads:
-            streams = CallPool(service.stream_threads)
+            streams = CallPool(service.stream_threads, self._limits)
             self._open_pools.append(streams)
         return {method.name: self._handler(method, service, streams) for method in service.descriptor.methods}
 
@@ -225,6 +245,8 @@ class Server:
         guarded = guard_unary(name, admitting)
         if method.client_streaming:
             return grpc.stream_unary_rpc_method_handler(_Apart(guarded, streams), read, _written)
+        if service.denies_itself:
+            guarded = _Denying(guarded, service.servicer.overloaded(method.name))  # type: ignore[attr-defined]
         return grpc.unary_unary_rpc_method_handler(guarded, read, _written)
 
     def _admitting(
@@ -247,7 +269,11 @@ def _options(server: ServerConfig, limits: LimitsConfig) -> list[tuple[str, int]
         # Two processes on one port would share calls silently; several workers do it on purpose.
         ("grpc.so_reuseport", int(server.workers > 1)),
         ("grpc.max_receive_message_length", limits.message_bytes),
-        ("grpc.max_concurrent_streams", limits.concurrent_rpcs),
+        # Further calls wait at the peer, which costs nothing here.
+        ("grpc.max_concurrent_streams", min(limits.streams_per_connection, limits.concurrent_rpcs)),
+        # It would refuse streams because of others that have ended and are not yet cleared away. Calls that nobody has
+        # taken are bounded all the same, by what may be pending.
+        ("grpc.http.overload_protection", 0),
         ("grpc.max_metadata_size", 16 * 1024),
         # Clients may make sure of an idle connection; who does it more often than this is cut off.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -25,6 +26,8 @@ _CODES: tuple[tuple[type[errors.PdpError], int, str], ...] = (
     (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),
     (errors.FailedPreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
     (errors.OverLimitError, code_pb2.RESOURCE_EXHAUSTED, "OVER_LIMIT"),
+    (errors.OverloadedError, code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED"),
+    (errors.RateLimitedError, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
 )
 
 _log = structlog.get_logger("pdp.rpc")
@@ -37,10 +40,24 @@ def status_of(error: errors.PdpError) -> status_pb2.Status | None:
             info = error_details_pb2.ErrorInfo(reason=getattr(error, "reason", reason), domain=DOMAIN)
             if isinstance(error, errors.InvalidRequestError):
                 info.metadata["field"] = error.field
-            detail = any_pb2.Any()
-            detail.Pack(info)
-            return status_pb2.Status(code=code, message=str(error), details=[detail])
+            details: list[Message] = [info]
+            if isinstance(error, errors.RateLimitedError):
+                retry = error_details_pb2.RetryInfo()
+                retry.retry_delay.FromNanoseconds(int(error.retry_seconds * 1e9))
+                details.append(retry)
+            return status_pb2.Status(code=code, message=str(error), details=map(_packed, details))
     return None
+
+
+def trailers(error: errors.PdpError) -> Any:
+    """The trailing metadata with which an expected error ends a call."""
+    return rpc_status.to_status(status_of(error)).trailing_metadata
+
+
+def _packed(detail: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
 
 
 def guard_unary(name: str, handler: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[..., Any]:
@@ -51,7 +68,11 @@ def guard_unary(name: str, handler: Callable[[Any, grpc.ServicerContext], Any]) 
             return handler(request, context)
         except Exception as error:  # noqa: BLE001 - the boundary
             failure = error
-        _abort(name, failure, context)
+        try:
+            _abort(name, failure, context)
+        finally:
+            # Its traceback holds this frame, which holds it: the call would stay in memory until cycles are looked for.
+            del failure
 
     return guarded
 
@@ -66,7 +87,10 @@ def guard_stream(name: str, handler: Callable[[Any, grpc.ServicerContext], Itera
             failure = error
         else:
             return
-        _abort(name, failure, context)
+        try:
+            _abort(name, failure, context)
+        finally:
+            del failure  # as above
 
     return guarded
 

@@ -51,11 +51,17 @@ class CallerConfig(_Section):
     #: The only MCP servers whose tool calls and tool lists it may ask about; empty for all, and for questions that are
     #: not about tools.
     servers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    #: How many questions it may ask in a second, on average; each of a batch counts. 0 for no limit.
+    calls_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    #: How many it may ask at once after a pause; 0 for what it may ask in a second.
+    burst: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _is_known_somehow(self) -> CallerConfig:
         if not (self.keys_sha256 or self.certificates):
             raise ValueError("give `keys_sha256` or `certificates`; a caller that nobody can prove to be is of no use")
+        if self.burst and not self.calls_per_second:
+            raise ValueError("`burst` goes with `calls_per_second`")
         return self
 
 

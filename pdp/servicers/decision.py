@@ -18,15 +18,18 @@ from pdp.bundle.store import SnapshotStore
 from pdp.call import Call
 from pdp.candidate import Answered, Candidate
 from pdp.cedar.authorize import NO_SUBJECT
-from pdp.cedar.model import Authorization, Denial, Query, ToolQuery
-from pdp.config import LimitsConfig
+from pdp.cedar.model import Authorization, Denial, DenialCode, Query, ToolQuery
 from pdp.decide import Decided, DecideQuery, asked_query, decide
 from pdp.errors import (
     DeadlineExceededError,
+    InvalidArgumentsError,
     InvalidRequestError,
     InvalidTokenError,
     OverLimitError,
 )
+from pdp.identity.caller_config import CallersConfig
+from pdp.identity.rates import CallerRates
+from pdp.limits_config import LimitsConfig
 from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.chain import ChainQuery, intercept
 from pdp.sandbox.model import Phase
@@ -71,6 +74,7 @@ class DecisionServicer:
         live: LiveDefinitions,
         candidate: Candidate | None = None,
         verify: wire.Verify = wire.refuse_tokens,
+        rates: CallerRates | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -78,12 +82,13 @@ class DecisionServicer:
         self._live = live
         self._candidate = candidate
         self._verify = verify
+        #: How often callers may ask; counts those who ask more often.
+        self.rates = rates or CallerRates(CallersConfig())
 
     def Authorize(self, request: pb.AuthorizeRequest, call: Call) -> pb.AuthorizeResponse:
         """One question."""
         started = time.perf_counter_ns()
-        _require_time(call)
-        call.caller.require_server(request.tool_call.server)
+        self._admit(call, request.tool_call.server)
         snapshot = self._store.current()
         asked = self._read(request, snapshot)
         answer = _settled(_denied(asked) or snapshot.authorizer.authorize(asked.established), snapshot)
@@ -97,6 +102,7 @@ class DecisionServicer:
             raise OverLimitError(f"`requests` holds {len(request.requests)}; at most {self._limits.batch_requests}")
         for question in request.requests:
             call.caller.require_server(question.tool_call.server)
+        self.rates.take(call.caller.name, len(request.requests))
         snapshot = self._store.current()
         remaining = iter(request.requests)
         response = pb.AuthorizeBatchResponse()
@@ -108,8 +114,7 @@ class DecisionServicer:
     def Intercept(self, request: pb.InterceptRequest, call: Call) -> pb.InterceptResponse:
         """One payload through the interceptor chain."""
         started = time.perf_counter_ns()
-        _require_time(call)
-        call.caller.require_server(request.tool_call.server)
+        self._admit(call, request.tool_call.server)
         snapshot = self._store.current()
         phase = wire.read_phase(request.phase)
         query = self._read_intercept(request)
@@ -121,8 +126,7 @@ class DecisionServicer:
     def Decide(self, request: pb.DecideRequest, call: Call) -> pb.DecideResponse:
         """Both layers on one tool call."""
         started = time.perf_counter_ns()
-        _require_time(call)
-        call.caller.require_server(request.tool_call.server)
+        self._admit(call, request.tool_call.server)
         snapshot = self._store.current()
         asked = self._read_decide(request, snapshot)
         decided = _decided(asked, snapshot, request, _deadline_ns(call))
@@ -132,14 +136,27 @@ class DecisionServicer:
 
     def FilterTools(self, request: pb.FilterToolsRequest, call: Call) -> pb.FilterToolsResponse:
         """Which tools of a list the subject could ever call."""
-        _require_time(call)
-        call.caller.require_server(request.server)
+        self._admit(call, request.server)
         if len(request.tools) > self._limits.listed_tools:
             raise OverLimitError(f"`tools` holds {len(request.tools)}; at most {self._limits.listed_tools}")
         snapshot = self._store.current()
         names = [tool.name for tool in request.tools]
         denials = self._filtered(request, names, snapshot)
         return wire.write_filtered(names, denials, snapshot.revision)
+
+    def _admit(self, call: Call, server: str) -> None:
+        """Raise what stands against working for this caller on a question about `server`."""
+        _require_time(call)
+        call.caller.require_server(server)
+        self.rates.take(call.caller.name, 1)
+
+    def _oversized(self, arguments: bytes) -> Denial | None:
+        """The denial of arguments that are not even read."""
+        most = self._limits.argument_bytes
+        if len(arguments) <= most:
+            return None
+        error = InvalidArgumentsError("", f"is {len(arguments)} bytes long; at most {most} are read")
+        return Denial(DenialCode.INVALID_ARGUMENTS, str(error))
 
     def _filtered(
         self, request: pb.FilterToolsRequest, names: Sequence[str], snapshot: Snapshot
@@ -190,7 +207,8 @@ class DecisionServicer:
             return _Asked(None, _nobody(error))
         if not isinstance(query, ToolQuery):
             return _Asked(query)
-        return _Asked(query, self._live.denial(snapshot.authorizer.model.tools, query.server, query.tool))
+        changed = self._live.denial(snapshot.authorizer.model.tools, query.server, query.tool)
+        return _Asked(query, self._oversized(query.arguments) or changed)
 
     def _read_or_error(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query] | InvalidRequestError:
         try:
@@ -207,13 +225,16 @@ class DecisionServicer:
         tools, envelope = snapshot.authorizer.model.tools, query.envelope
         if request.HasField("definition_json"):
             self._live.report(tools, envelope.server, [(envelope.tool, request.definition_json)])
-        return _Asked(query, self._live.denial(tools, envelope.server, envelope.tool))
+        changed = self._live.denial(tools, envelope.server, envelope.tool)
+        return _Asked(query, self._oversized(query.arguments) or changed)
 
     def _read_intercept(self, request: pb.InterceptRequest) -> ChainQuery | Interception:
         try:
-            return wire.read_intercept(request, self._verify)
+            query = wire.read_intercept(request, self._verify)
         except InvalidTokenError as error:
             return Interception(b"", False, (), _nobody(error))
+        oversized = self._oversized(query.payload.arguments)
+        return query if oversized is None else Interception(b"", False, (), oversized)
 
     def _record_interception(
         self,

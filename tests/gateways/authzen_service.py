@@ -15,10 +15,10 @@ from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import LimitsConfig
 from pdp.decision_log.sinks import DecisionSink, Line, Remaining, SinkStatus
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.callers import Callers
+from pdp.limits_config import LimitsConfig
 from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.model import SandboxOptions
 from pdp.sandbox.sandbox import Sandbox

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pdp.config import LimitsConfig
+from pdp.limits_config import LimitsConfig
 from tests.gateways.authzen_service import (
     BODY,
     EVALUATION,

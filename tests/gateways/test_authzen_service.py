@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pdp.config import LimitsConfig
 from pdp.errors import ConfigError, DeadlineExceededError, UnavailableError
 from pdp.identity.callers import ANYONE
+from pdp.limits_config import LimitsConfig
 from pdp.servicers.gateways.authzen import Decisions, HttpCall
 from pdp.servicers.gateways.authzen_connection import ConnectionLimits
 from pdp.servicers.gateways.authzen_server import HttpServer, ServerOptions

@@ -20,10 +20,11 @@ from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
 from pdp.call import Admission
 from pdp.cedar.authorize import AuthorizeOptions
-from pdp.config import LimitsConfig, ServerConfig
+from pdp.config import ServerConfig
 from pdp.decision_log.sinks import DecisionSink, Line, Remaining, SinkStatus
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.callers import Callers
+from pdp.limits_config import LimitsConfig
 from pdp.live_definitions import LiveDefinitions
 from pdp.sandbox.model import SandboxOptions
 from pdp.sandbox.sandbox import Sandbox

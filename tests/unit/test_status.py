@@ -22,6 +22,13 @@ EXPECTED: list[tuple[errors.PdpError, int, str, str]] = [
     (errors.UnavailableError("not yet"), code_pb2.UNAVAILABLE, "UNAVAILABLE", "not yet"),
     (errors.DeadlineExceededError("late"), code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "late"),
     (errors.OverLimitError("much"), code_pb2.RESOURCE_EXHAUSTED, "OVER_LIMIT", "much"),
+    (errors.OverloadedError("busy"), code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", "busy"),
+    (
+        errors.RateLimitedError(2.5),
+        code_pb2.RESOURCE_EXHAUSTED,
+        "RATE_LIMITED",
+        "this caller asks more often than it may",
+    ),
     (errors.NotFoundError("nobody"), code_pb2.NOT_FOUND, "NOT_FOUND", "nobody"),
     (errors.FailedPreconditionError("not now"), code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION", "not now"),
 ]
@@ -84,7 +91,7 @@ def test_expected_errors_have_a_status(error: errors.PdpError, code: int, reason
     status = status_of(error)
     assert status is not None
     assert (status.code, status.message) == (code, message)
-    [detail] = status.details
+    detail = status.details[0]
     info = error_details_pb2.ErrorInfo()
     assert detail.Unpack(info)
     assert (info.reason, info.domain) == (reason, "pdp.v1")

@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
 from pdp._gen.agentgateway.dev.ext_mcp import ext_mcp_pb2 as pb
 from pdp.call import Call
 from pdp.gateway_config import AgentgatewayConfig
 from pdp.servicers.gateways import mcp_messages as mcp
 from pdp.servicers.gateways.asker import Allowed, Asker, guarded
-from pdp.servicers.gateways.refusals import Kind, RefusedError
+from pdp.servicers.gateways.refusals import Kind, RefusedError, overloaded
 from pdp.servicers.gateways.sources import Facts, Who, session_in, subject_in, value_at
 
 #: The key under which an allowed call is handed over to the check of its result.
@@ -53,6 +54,11 @@ class ExtMcpServicer:
             return guarded("ExtMcp.CheckResponse", lambda: self._response(response, call))
         except RefusedError as refusal:
             return pb.McpResponseResult(error=_error(refusal))
+
+    def overloaded(self, method: str) -> Message:
+        """The answer to a call of `method` that there is no time for."""
+        result = pb.McpRequestResult if method == "CheckRequest" else pb.McpResponseResult
+        return result(error=_error(overloaded()))
 
     def _request(self, request: pb.McpRequest, gateway: Call) -> pb.McpRequestResult:
         if request.method != "tools/call":

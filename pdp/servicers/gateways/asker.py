@@ -15,7 +15,7 @@ import structlog
 from pdp._gen.pdp.v1 import decision_pb2, interceptor_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.call import Call
-from pdp.errors import InvalidRequestError, OverLimitError, PdpError
+from pdp.errors import InvalidRequestError, OverLimitError, PdpError, RateLimitedError
 from pdp.identity.callers import Caller
 from pdp.servicers.gateways.mcp_messages import MessageError
 from pdp.servicers.gateways.refusals import RefusedError
@@ -25,6 +25,7 @@ _log = structlog.get_logger("pdp.gateways")
 
 _NO_DECISION = "the policy decision point gave no decision"
 _UNDECIDABLE = "this is nothing that can be decided about"
+_TOO_OFTEN = "the policy decision point is asked more often than it may be"
 _TOO_MUCH = "this is more than the policy decision point takes"
 
 _Answer = TypeVar("_Answer")
@@ -117,6 +118,8 @@ def _refusal(error: PdpError) -> RefusedError:
         return RefusedError(_UNDECIDABLE, "invalid")
     if isinstance(error, OverLimitError):
         return RefusedError(_TOO_MUCH, "exhausted")
+    if isinstance(error, RateLimitedError):
+        return RefusedError(_TOO_OFTEN, "exhausted")
     return RefusedError(_NO_DECISION, "internal")
 
 

@@ -5,6 +5,7 @@ The boundary of this protocol: whatever goes wrong becomes a response here, and 
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -58,6 +59,7 @@ _STATUSES: Final[tuple[tuple[type[errors.PdpError], int, str], ...]] = (
     (errors.UnauthenticatedError, 401, "UNAUTHENTICATED"),
     (errors.PermissionDeniedError, 403, "PERMISSION_DENIED"),
     (errors.OverLimitError, 413, "OVER_LIMIT"),
+    (errors.RateLimitedError, 429, "RATE_LIMITED"),
     (UnsupportedSearchError, 501, "UNSUPPORTED_SEARCH"),
     (errors.UnavailableError, 503, "UNAVAILABLE"),
     (errors.DeadlineExceededError, 504, "DEADLINE_EXCEEDED"),
@@ -143,6 +145,8 @@ class AuthZenHttp:
         status, usual = known
         reason, field = getattr(error, "reason", usual), getattr(error, "field", "")
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        if isinstance(error, errors.RateLimitedError):
+            headers["Retry-After"] = str(math.ceil(error.retry_seconds))
         form = error_form(status, reason, str(error), field, self._options)
         return _response(status, {"error": form}, request_id, headers)
 

@@ -20,7 +20,7 @@ from pdp.servicers.gateways.asker import Asker, guarded
 from pdp.servicers.gateways.envoy_headers import header_pairs, metadata_of
 from pdp.servicers.gateways.exchange import Exchange
 from pdp.servicers.gateways.mcp_http import JSON
-from pdp.servicers.gateways.refusals import HttpAnswer, RefusedError, refused_http
+from pdp.servicers.gateways.refusals import HttpAnswer, RefusedError, overloaded, refused_http
 from pdp.servicers.gateways.sources import Facts
 
 _PARTIAL = "x-envoy-auth-partial-body"
@@ -43,6 +43,10 @@ class AuthorizationServicer:
         except RefusedError as refusal:
             return _denied(refused_http(refusal, exchange.asked))
         return external_auth_pb2.CheckResponse(status=status_pb2.Status(code=code_pb2.OK))
+
+    def overloaded(self, method: str) -> external_auth_pb2.CheckResponse:
+        """The answer to a call of `method` that there is no time for."""
+        return _denied(refused_http(overloaded(), None))
 
 
 def _check(exchange: Exchange, attributes: Any) -> None:

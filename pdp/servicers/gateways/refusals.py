@@ -27,6 +27,11 @@ class RefusedError(PdpError):
         self.http_status = http_status or _HTTP_CODES[kind]
 
 
+def overloaded() -> RefusedError:
+    """What there is no time to decide about."""
+    return RefusedError("the policy decision point has more to do than it can; try again later", "exhausted")
+
+
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """An answer in place of the server's: its status, and one JSON document."""
