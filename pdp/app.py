@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,8 +22,9 @@ from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
 from pdp.bundle.watch import Watcher
 from pdp.bundle.writing import open_writer
+from pdp.call import Admission
 from pdp.candidate import Candidate
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.authorize import AuthorizeCounts, AuthorizeOptions
 from pdp.config import AuthorizeConfig, BundleConfig, Config, InterceptorsConfig
 from pdp.decision_log.masking import masking
 from pdp.decision_log.opening import open_sink
@@ -36,6 +38,10 @@ from pdp.identity.subjects import subject_verifier
 from pdp.identity.tokens import TokenVerifier
 from pdp.listening import make_authzen, make_authzen_server, make_certificate, make_servers, start_all
 from pdp.live_definitions import LiveDefinitions
+from pdp.observing.probes import observed
+from pdp.observing.process import Parts, Process
+from pdp.observing.serving import telling
+from pdp.observing.tracing import make_tracer
 from pdp.private_directory import state_directory
 from pdp.sandbox.artifacts import ArtifactDirectory
 from pdp.sandbox.guest_text import bounded
@@ -48,6 +54,8 @@ from pdp.servicers.fellows import ALONE, Fellows
 from pdp.servicers.gateways.authzen_server import HttpServer
 from pdp.servicers.ids import decision_ids
 from pdp.servicers.recorder import Recorder
+from pdp.telemetry.metrics import Metrics
+from pdp.telemetry.observer import Observer
 from pdp.tls import ServerCertificate
 
 _log = structlog.get_logger("pdp")
@@ -78,9 +86,11 @@ class App:
         store: SnapshotStore,
         servers: list[Server],
         administering: AdminServicer,
+        process: Process,
         authzen: HttpServer | None = None,
     ) -> None:
         self.store = store
+        self.process = process
         self._administering = administering
         self._servers = servers
         self.addresses = servers[0].addresses
@@ -89,6 +99,8 @@ class App:
         self.queues = tuple(server.queue for server in servers)
         #: Where AuthZEN is served, `host:port`; empty where it is not.
         self.authzen_address = authzen.address if authzen is not None else ""
+        #: Where probes and scrapers are answered, `host:port`; empty where they are not.
+        self.telemetry_address = process.address
 
     def reload(self) -> ReloadResult:
         """Read the bundle again now."""
@@ -106,39 +118,47 @@ def running(config: Config, environ: Mapping[str, str], fellows: Fellows = ALONE
     Raises ConfigError, or BundleError if there is neither a bundle that loads nor a last good copy of one.
     """
     prepare_process()
+    counts = AuthorizeCounts()
     with ExitStack() as stack:
+        observer, process = _observing(config, stack)
         sandbox = make_sandbox(config.interceptors, environ)
-        store = _store(config, sandbox, environ)
+        store = _store(config, sandbox, environ, counts)
         store.start()
         sink = open_sink(config.decision_log, environ, _tell_log, str(config.bundle.source))
         stack.callback(sink.close)
         recorder = _recorder(sink, config.decision_log)
-        candidate = _candidate(config, sandbox, recorder)
-        if candidate is not None:
-            stack.callback(candidate.close)
+        candidate = _candidate(config, sandbox, recorder, stack)
         live = LiveDefinitions(fellows.changed_tools())
         ring = make_key_ring(config.identity, _report_keys)
         ring.start()
         stack.callback(ring.stop)
         verify = subject_verifier(TokenVerifier(config.identity, ring))
-        callers = Callers(config.callers)
+        admission = Admission(Callers(config.callers))
         certificate = make_certificate(config.server)
-        answering = DecisionServicer(
-            store, recorder, config.limits, live, candidate, verify, CallerRates(config.callers, config.server.workers)
-        )
+        rates = CallerRates(config.callers, config.server.workers)
+        answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify, rates)
         reasons = _degraded(sink, store, live, ring, certificate)
         administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate, fellows)
-        servers = make_servers(config, answering, administering, callers, certificate)
+        servers = make_servers(config, answering, administering, admission, certificate, observer)
         authzen = make_authzen_server(config, certificate)
-        start_all(stack, servers, authzen, lambda url: make_authzen(config, answering, store, callers, url))
-        for watched in [store] if candidate is None else [store, candidate.store]:
-            if config.bundle.watch:
-                watcher = _watcher(config.bundle, watched)
-                watcher.start()
-                stack.callback(watcher.stop)
-        for server in servers:
-            server.set_serving(True)
-        yield App(store, servers, administering, authzen)
+        made = partial(make_authzen, config, answering, store, admission.callers, observer)
+        start_all(stack, servers, authzen, made)
+        _watch(config.bundle, [store] if candidate is None else [store, candidate.store], stack)
+        process.up(Parts(store, sink, ring, admission, servers, counts, reasons))
+        stack.enter_context(telling(process.blocking, servers))
+        stack.callback(process.stop)
+        yield App(store, servers, administering, process, authzen)
+
+
+def _observing(config: Config, stack: ExitStack) -> tuple[Observer, Process]:
+    """What observes calls, and this process, which answers probes and scrapers until everything else has stopped."""
+    metrics = Metrics()
+    observer = Observer(metrics, make_tracer(config.telemetry, metrics, stack))
+    process = Process(metrics)
+    # Of several workers the supervisor answers them.
+    if config.server.workers == 1:
+        process.address = stack.enter_context(observed(config.telemetry.listen, process))
+    return observer, process
 
 
 def prepare_process() -> None:
@@ -149,13 +169,14 @@ def prepare_process() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
-def authorize_options(config: AuthorizeConfig) -> AuthorizeOptions:
+def authorize_options(config: AuthorizeConfig, counts: AuthorizeCounts | None = None) -> AuthorizeOptions:
     """The core's options for a configuration."""
     return AuthorizeOptions(
         decision_cache=config.decision_cache,
         slice_cache=config.slice_cache,
         shape_cache=config.shape_cache,
         strict_policy_errors=config.on_forbid_error == "deny",
+        counts=counts or AuthorizeCounts(),
     )
 
 
@@ -186,7 +207,7 @@ def _tell_guest_log(name: str, level: int, text: str) -> None:
     tell("interceptor", name=name, text=bounded(text, _MAX_LOG_TEXT_BYTES))
 
 
-def _store(config: Config, sandbox: Sandbox, environ: Mapping[str, str]) -> SnapshotStore:
+def _store(config: Config, sandbox: Sandbox, environ: Mapping[str, str], counts: AuthorizeCounts) -> SnapshotStore:
     source = config.bundle.source
     if source is None:
         raise ConfigError(["`bundle.source` is missing: name a bundle with `--bundle DIR`"])
@@ -194,11 +215,12 @@ def _store(config: Config, sandbox: Sandbox, environ: Mapping[str, str]) -> Snap
     reader = open_source(source, limits)
     return SnapshotStore(
         reader,
-        Loader(authorize_options(config.authorize), sandbox, _tell_guest_log),
+        Loader(authorize_options(config.authorize, counts), sandbox, _tell_guest_log),
         _last_good(config.bundle, source, environ),
         limits,
         _report_reload,
         open_writer(source, reader),
+        max_age_seconds=config.server.max_snapshot_age_seconds,
     )
 
 
@@ -254,7 +276,9 @@ def _degraded(
     certificate: ServerCertificate | None,
 ) -> Callable[[], list[str]]:
     def reasons() -> list[str]:
-        return [*_log_reasons(sink), *_tool_reasons(store, live), *ring.problems(), *_tls_reasons(certificate)]
+        too_old = [store.problem] if store.problem is not None else []
+        others = (*_tool_reasons(store, live), *ring.problems(), *_tls_reasons(certificate))
+        return [*too_old, *_log_reasons(sink), *others]
 
     return reasons
 
@@ -278,8 +302,8 @@ def _tool_reasons(store: SnapshotStore, live: LiveDefinitions) -> list[str]:
     return [f"`{server}/{tool}` is not the tool that was pinned; its calls are denied" for server, tool in changed]
 
 
-def _candidate(config: Config, sandbox: Sandbox, recorder: Recorder) -> Candidate | None:
-    """The candidate bundle, if there is one. One that does not load stops nothing."""
+def _candidate(config: Config, sandbox: Sandbox, recorder: Recorder, stack: ExitStack) -> Candidate | None:
+    """The candidate bundle, if there is one; `stack` closes it. One that does not load stops nothing."""
     path = config.bundle.candidate
     if path is None:
         return None
@@ -287,7 +311,9 @@ def _candidate(config: Config, sandbox: Sandbox, recorder: Recorder) -> Candidat
     loader = Loader(authorize_options(config.authorize), sandbox, _tell_guest_log)
     store = SnapshotStore(open_source(path, limits), loader, None, limits, _report_candidate)
     store.reload()
-    return Candidate(store, config.bundle.candidate_share, recorder.difference)
+    candidate = Candidate(store, config.bundle.candidate_share, recorder.difference)
+    stack.callback(candidate.close)
+    return candidate
 
 
 def _report_candidate(result: ReloadResult, status: StoreStatus) -> None:
@@ -295,6 +321,14 @@ def _report_candidate(result: ReloadResult, status: StoreStatus) -> None:
         _log.warning("candidate bundle problem", place=str(problem))
     if result.changed:
         _log.info("candidate bundle loaded", revision=result.revision)
+
+
+def _watch(config: BundleConfig, stores: Sequence[SnapshotStore], stack: ExitStack) -> None:
+    """Keep the stores fresh, if that is configured."""
+    for store in stores if config.watch else ():
+        watcher = _watcher(config, store)
+        watcher.start()
+        stack.callback(watcher.stop)
 
 
 def _watcher(config: BundleConfig, store: SnapshotStore) -> Watcher:

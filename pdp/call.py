@@ -52,7 +52,7 @@ class Admission:
     """Lets calls in: finds out who calls, and whether they have the right to. Counts and tells whom it refuses."""
 
     def __init__(self, callers: Callers) -> None:
-        self._callers = callers
+        self.callers = callers
         self._lock = threading.Lock()
         self._told_at = -_TELL_SECONDS
         #: Calls refused because nobody knows who makes them.
@@ -60,10 +60,10 @@ class Admission:
 
     def admit(self, context: grpc.ServicerContext, right: Right) -> RpcCall:
         """The call with its caller. Raises UnauthenticatedError or PermissionDeniedError."""
-        if not self._callers.configured:
+        if not self.callers.configured:
             return RpcCall(ANYONE, context)
         try:
-            caller = self._callers.identify(*_credentials(context))
+            caller = self.callers.identify(*_credentials(context))
         except UnauthenticatedError:
             self._count(context.peer())
             raise

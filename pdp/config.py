@@ -6,7 +6,6 @@ over the file, the file over the defaults. Each component gets its own frozen se
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from pdp.addresses import address_problem, host_of, is_local
 from pdp.authzen_config import AuthZenConfig
 from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import ConfigError
@@ -32,6 +32,7 @@ from pdp.identity.caller_config import CallersConfig
 from pdp.identity.config import IdentityConfig
 from pdp.limits_config import LimitsConfig
 from pdp.named_path import NamedPath
+from pdp.telemetry_config import TelemetryConfig
 
 #: Environment variables of this program that are not configuration keys.
 _OTHER_VARIABLES = frozenset({"PDP_ADDRESS", "PDP_CALLER_KEY", "PDP_CONFIG", "PDP_STATE_DIR", "PDP_TLS_CA"})
@@ -79,6 +80,9 @@ class ServerConfig(_Section):
     stuck_seconds: Annotated[float, Field(ge=2, le=3_600)] = 15.0
     #: How long calls in flight may go on after SIGTERM.
     drain_seconds: _Seconds = 10.0
+    #: How long a bundle answers calls although its source cannot be read, over restarts too; then the service serves
+    #: nothing until it can. 0: for ever.
+    max_snapshot_age_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
     #: Server reflection, for grpcurl and its like.
     reflection: bool = True
     #: File mode of unix sockets, in octal.
@@ -89,7 +93,7 @@ class ServerConfig(_Section):
     def _local_unless_allowed(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         # Where that switch itself is wrong, nothing is allowed.
         everywhere = info.data.get("allow_insecure_network", False) or info.data.get("tls_certificate") is not None
-        problems = [problem for address in addresses if (problem := _address_problem(address, everywhere))]
+        problems = [problem for address in addresses if (problem := address_problem(address, everywhere))]
         if problems:
             raise ValueError("\n".join(problems))
         return addresses
@@ -168,15 +172,6 @@ class InterceptorsConfig(_Section):
     instances: Annotated[int, Field(ge=1, le=10_000)] = 512
 
 
-class TelemetryConfig(_Section):
-    """`[telemetry]`: the service's own log."""
-
-    #: What is less than this is not written.
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `auto` writes for people on a terminal and JSON elsewhere.
-    log_format: Literal["auto", "json", "console"] = "auto"
-
-
 class Config(_Section):
     """The whole configuration."""
 
@@ -198,7 +193,7 @@ class Config(_Section):
         problems = []
         authzen = self.authzen.listen
         everywhere = self.server.allow_insecure_network or self.server.tls_certificate is not None
-        if authzen and (problem := _address_problem(authzen, everywhere)):
+        if authzen and (problem := address_problem(authzen, everywhere)):
             problems.append(f"`authzen.listen`: {problem}")
             authzen = ""
         if self.server.tls_client_ca is None and any(caller.certificates for caller in self.callers.caller):
@@ -212,6 +207,16 @@ class Config(_Section):
             )
         if problems:
             raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _snapshots_are_confirmed(self) -> Config:
+        most, bundle = self.server.max_snapshot_age_seconds, self.bundle
+        if most and not (bundle.watch and 0 < bundle.rescan_seconds < most):
+            raise ValueError(
+                "`server.max_snapshot_age_seconds` needs `bundle.watch` and a `bundle.rescan_seconds` that is shorter: "
+                "nothing else tells that the source can be read"
+            )
         return self
 
 
@@ -243,29 +248,6 @@ def load_config(
     if problems:
         raise ConfigError(problems)
     return config
-
-
-def host_of(address: str) -> str:
-    """The host part of `host:port`; the address itself for unix sockets. ValueError if it is neither."""
-    if address.startswith("unix:") and len(address) > len("unix:") and "\0" not in address:
-        return address
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    # `::1:80` is the address ::0001:0080 and no port, and not what its writer means.
-    unclear = ":" in host and not bracketed
-    if not colon or not host or unclear or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise ValueError(f"`{address}` is not an address; write `host:port`, `[v6]:port` or `unix:/path`")
-    return host.removeprefix("[").removesuffix("]")
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host.startswith("unix:") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -335,18 +317,3 @@ def _problems(detail: ErrorDetails) -> list[str]:
         text = text.replace("'", "`")
     place = f"`{path}` is `{detail['input']}`: " if detail["type"] in _SHOWN else f"`{path}`: " if path else ""
     return [f"{place}{line[:1].lower()}{line[1:]}" for line in text.splitlines()]
-
-
-def _address_problem(address: str, everywhere: bool) -> str:
-    """What is wrong with an address to listen on, `everywhere` if it may be for other machines; empty for nothing."""
-    try:
-        host = host_of(address)
-    except ValueError as error:
-        return str(error)
-    if everywhere or is_local(host):
-        return ""
-    return (
-        f"`{address}` can be reached from other machines and TLS is not configured; "
-        "listen on a loopback address or a unix socket, give `server.tls_certificate` and `server.tls_key`, or set "
-        "`server.allow_insecure_network = true`"
-    )

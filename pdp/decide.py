@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import NamedTuple
 
 from pdp.cedar.authorize import Authorizer
 from pdp.cedar.json_text import canonical_text
-from pdp.cedar.model import Authorization, ShadowReport, ToolQuery
+from pdp.cedar.model import Authorization, Query, ShadowReport, ToolQuery
 from pdp.sandbox.chain import Chain, ChainQuery, Payload, intercept
 from pdp.sandbox.outcome import Interception, Outcome
 from pdp.sandbox.reply import Envelope
+from pdp.telemetry.scope import layer
 
 
 class DecideQuery(NamedTuple):
@@ -47,16 +49,26 @@ def decide(authorizer: Authorizer, chain: Chain, query: DecideQuery, deadline_ns
     # 1. What nobody pinned is denied whatever interceptors say, so they are not asked.
     if not known or not chain.concerns("request", envelope.server, envelope.tool):
         untouched = Interception(query.arguments or b"{}", False, ())
-        return Decided(authorizer.authorize(asked_query(query)), untouched)
+        return Decided(authorized(authorizer, asked_query(query)), untouched)
     # 2. The interceptors see the call before anything else does, and may change it.
     chain_query = ChainQuery("request", envelope, Payload(query.arguments))
+    began_ns = perf_counter_ns()
     interception = intercept(chain, chain_query, deadline_ns)
+    layer("interceptors", began_ns, perf_counter_ns())
     if interception.denial is not None:
         return Decided(Authorization(False, interception.denial, shadow=_shadow(None, interception)), interception)
     # 3. Cedar is asked about exactly what the tool is to be called with.
     facts = _facts(interception.outcomes)
-    answer = authorizer.authorize(_tool_query(query, interception.payload, facts))
+    answer = authorized(authorizer, _tool_query(query, interception.payload, facts))
     return Decided(_with_shadow(answer, interception), interception)
+
+
+def authorized(authorizer: Authorizer, query: Query) -> Authorization:
+    """What Cedar says, timed. Raises InvalidRequestError where the caller's part is malformed."""
+    began_ns = perf_counter_ns()
+    answer = authorizer.authorize(query)
+    layer("policies", began_ns, perf_counter_ns())
+    return answer
 
 
 def asked_query(query: DecideQuery) -> ToolQuery:

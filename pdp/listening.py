@@ -21,6 +21,7 @@ from pdp.servicers.gateways.authzen_http import AuthZenHttp, json_limits
 from pdp.servicers.gateways.authzen_mapping import MappingOptions
 from pdp.servicers.gateways.authzen_server import HttpServer, ServerOptions, TlsContexts
 from pdp.servicers.gateways.services import gateway_services
+from pdp.telemetry.observer import Observer
 from pdp.tls import ServerCertificate, TlsFiles
 
 _log = structlog.get_logger("pdp")
@@ -38,8 +39,9 @@ def make_servers(
     config: Config,
     answering: DecisionServicer,
     administering: AdminServicer,
-    callers: Callers,
+    admission: Admission,
     certificate: ServerCertificate | None,
+    observer: Observer,
 ) -> list[Server]:
     """The gRPC servers, listening: DecisionService's, and AdminService's where it has one of its own.
 
@@ -52,17 +54,17 @@ def make_servers(
         for asked in gateway_services(answering, config.envoy, config.agentgateway)
     ]
     asking = [decision, *gateways]
-    server, admission = config.server, Admission(callers)
+    server = config.server
 
     def listening(addresses: Sequence[str], services: Sequence[Service]) -> Server:
-        return Server(addresses, services, server, config.limits, admission, certificate)
+        return Server(addresses, services, server, config.limits, admission, certificate, observer)
 
     if server.admin_listen:
         return [listening(server.listen, asking), listening(server.admin_listen, [admin])]
     # Where callers have no rights of their own, whoever reaches the listener has all of them, and changing the service
     # is for this machine only.
     private = server.is_local and not server.allow_insecure_network
-    return [listening(server.listen, [*asking, admin] if private or callers.configured else asking)]
+    return [listening(server.listen, [*asking, admin] if private or admission.callers.configured else asking)]
 
 
 def make_authzen_server(config: Config, certificate: ServerCertificate | None) -> HttpServer | None:
@@ -79,13 +81,13 @@ def make_authzen_server(config: Config, certificate: ServerCertificate | None) -
 
 
 def make_authzen(
-    config: Config, answering: DecisionServicer, store: SnapshotStore, callers: Callers, url: str
+    config: Config, answering: DecisionServicer, store: SnapshotStore, callers: Callers, observer: Observer, url: str
 ) -> AuthZenHttp:
     """What answers at AuthZEN's server, which is reached at `url`."""
     limits, mapping = config.limits, MappingOptions(**config.authzen.mapping())
     authzen = AuthZen(answering, lambda: store.current().authorizer.model.tools, mapping, limits.batch_requests)
     documents = json_limits(limits.message_bytes, limits.batch_requests)
-    return AuthZenHttp(authzen, callers, mapping, documents, config.authzen.public_url or url)
+    return AuthZenHttp(authzen, callers, mapping, documents, config.authzen.public_url or url, observer)
 
 
 def start_all(

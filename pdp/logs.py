@@ -14,7 +14,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pdp.bundle.layout import printable
-from pdp.config import TelemetryConfig
+from pdp.telemetry.scope import add_ids
+from pdp.telemetry_config import TelemetryConfig
 
 #: What of an event has several lines.
 _LINES = ("exception", "stack")
@@ -33,6 +34,7 @@ def configure(
         log_format = "console" if is_terminal else "json"
     colors = is_terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     first: list[Processor] = [
+        add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         *([_adding(facts)] if facts else []),

@@ -31,6 +31,7 @@ from pdp.identity.caller_config import Right
 from pdp.identity.callers import NOBODY
 from pdp.limits_config import LimitsConfig
 from pdp.status import guard_stream, guard_unary
+from pdp.telemetry.observer import Observer, Told
 from pdp.tls import ServerCertificate
 
 _log = structlog.get_logger("pdp.server")
@@ -114,8 +115,10 @@ class Server:
         limits: LimitsConfig,
         admission: Admission,
         certificate: ServerCertificate | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Without a `certificate` connections are not encrypted."""
+        self._observer = observer or Observer()
         self._config = server
         self._limits = limits
         self._admission = admission
@@ -237,17 +240,34 @@ class Server:
         refusing = _refusing_each(answer) if method.client_streaming else _refusing(answer)
         admitting = self._admitting(service.right, refusing, denies_itself=service.denies_itself)
         if method.client_streaming and method.server_streaming:
-            talking = _Apart(guard_stream(name, admitting), streams)
+            talking = _Apart(self._observed_stream(name, guard_stream(name, admitting)), streams)
             return grpc.stream_stream_rpc_method_handler(talking, read, _written)
         if method.server_streaming:
-            watching = _Apart(guard_stream(name, admitting), self._watch_pool)
+            watching = _Apart(self._observed_stream(name, guard_stream(name, admitting)), self._watch_pool)
             return grpc.unary_stream_rpc_method_handler(watching, read, _written)
-        guarded = guard_unary(name, admitting)
+        guarded = self._observed(name, guard_unary(name, admitting))
         if method.client_streaming:
             return grpc.stream_unary_rpc_method_handler(_Apart(guarded, streams), read, _written)
         if service.denies_itself:
             guarded = _Denying(guarded, service.servicer.overloaded(method.name))  # type: ignore[attr-defined]
         return grpc.unary_unary_rpc_method_handler(guarded, read, _written)
+
+    def _observed(self, name: str, guarded: Callable[..., Any]) -> Callable[..., Any]:
+        answered = self._observer.answered
+
+        def observed(request: Any, context: grpc.ServicerContext) -> Any:
+            told = Told(_traceparent(context), getattr(request, "request_id", ""))
+            return answered(name, told, lambda: guarded(request, context), lambda: _code(context))
+
+        return observed
+
+    def _observed_stream(self, name: str, guarded: Callable[..., Any]) -> Callable[..., Any]:
+        streamed = self._observer.streamed
+
+        def observed(request: Any, context: grpc.ServicerContext) -> Any:
+            return streamed(name, Told(_traceparent(context)), guarded(request, context), lambda: _code(context))
+
+        return observed
 
     def _admitting(
         self, right: Right, answer: Callable[..., Any], *, denies_itself: bool = False
@@ -296,6 +316,18 @@ def _remove_stale_socket(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     raise ConfigError([f"cannot listen on `unix:{path}`: another process listens there"])
+
+
+def _traceparent(context: grpc.ServicerContext) -> str:
+    """What a caller says about its trace; nothing where it says two things."""
+    found = [value for key, value in context.invocation_metadata() or () if key == "traceparent"]
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
+
+
+def _code(context: grpc.ServicerContext) -> str:
+    """The name of the status of a call that was aborted."""
+    code: grpc.StatusCode | None = context.code()  # type: ignore[attr-defined]  # the stubs lack it
+    return code.name if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN.name
 
 
 def _reader(message: type[Message]) -> Callable[[bytes], Message | _Malformed]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import stat
@@ -27,6 +28,7 @@ from pdp.private_directory import UntrustedDirectoryError, prepare, state_direct
 
 _SUFFIX = ".tar.gz"
 _COPY_NAME = re.compile(r"([0-9a-f]{64})\.tar\.gz")
+_CONFIRMED = ".confirmed"
 _UNFINISHED_PREFIX = ".unfinished-"
 # A writer writes all the time, so a file untouched for this long was left behind by one that died.
 _ABANDONED_SECONDS = 3600
@@ -84,6 +86,26 @@ class LastGood:
             self._remove_older_than(name)
         except OSError as error:
             raise LastGoodError(f"the bundle cannot be kept in `{self._name}`: {_cause(error)}") from error
+
+    def confirm(self, revision: str) -> None:
+        """Note that the source was just read, and says this. Raises `LastGoodError`."""
+        try:
+            new = self._directory / f"{_CONFIRMED}.{os.getpid()}"
+            new.write_text(revision)
+            new.replace(self._directory / _CONFIRMED)
+        except OSError as error:
+            raise LastGoodError(f"`{self._name}` cannot be written: {_cause(error)}") from error
+
+    def confirmed_seconds(self, revision: str) -> float:
+        """Since the source was last known to say this, before a restart too; infinite where nobody knows."""
+        path = self._directory / _CONFIRMED
+        try:
+            age = time.time() - path.lstat().st_mtime
+            known = path.read_text("ascii", "replace")[: len(revision) + 1]
+        except OSError:
+            return math.inf
+        # A time to come says that a clock was wrong, and not which one.
+        return age if known == revision and age >= 0 else math.inf
 
     def load(self, limits: SourceLimits) -> Source | None:
         """The newest copy that is what its name says, or `None`. What was refused is in `problems`."""

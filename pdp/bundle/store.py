@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +18,15 @@ from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.source import Source, SourceLimits, make_source, source_file
 from pdp.bundle.writing import BundleWriteError, BundleWriter
 from pdp.errors import BundleError, Problem, UnavailableError
+
+_NOT_LOADED = "no bundle is loaded yet"
+_TOO_OLD = "the bundle could not be read again for longer than `server.max_snapshot_age_seconds` allows"
+
+
+def since_boot() -> float:
+    """Seconds that the machine has been up, also those in which it was suspended, where that can be told."""
+    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,11 @@ class SnapshotStore:
         limits: SourceLimits,
         on_reload: Callable[[ReloadResult, StoreStatus], None] = lambda result, status: None,
         writer: BundleWriter | None = None,
+        *,
+        max_age_seconds: float = 0.0,
+        clock: Callable[[], float] = since_boot,
     ) -> None:
+        """`max_age_seconds`: how long a snapshot answers without its source being read; 0 for ever."""
         self._reader = reader
         self._loader = loader
         self._last_good = last_good
@@ -69,13 +84,35 @@ class SnapshotStore:
         self._copied = ""
         self._told: tuple[object, ...] = ()
         self._news = threading.Condition()
+        self._max_age = max_age_seconds
+        self._clock = clock
+        #: When the source was last read successfully, by that clock.
+        self._confirmed_at = -math.inf
+        #: Attempts to read the source, by what came of them.
+        self.reloads = {"changed": 0, "unchanged": 0, "failed": 0}
 
     def current(self) -> Snapshot:
-        """The snapshot in force. Raises UnavailableError before the first one is loaded."""
+        """The snapshot in force. Raises UnavailableError before the first one is loaded, and when it is too old."""
         snapshot = self._status.snapshot
         if snapshot is None:
-            raise UnavailableError("no bundle is loaded yet")
+            raise UnavailableError(_NOT_LOADED)
+        if self._max_age and self.age_seconds > self._max_age:
+            raise UnavailableError(_TOO_OLD)
         return snapshot
+
+    @property
+    def age_seconds(self) -> float:
+        """Since the source was last read successfully; infinite where nobody knows."""
+        return self._clock() - self._confirmed_at
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no snapshot that answers; None if there is one."""
+        try:
+            self.current()
+        except UnavailableError as error:
+            return str(error)
+        return None
 
     @property
     def status(self) -> StoreStatus:
@@ -102,15 +139,20 @@ class SnapshotStore:
         if self._status.snapshot is None:
             with self._lock:
                 self._recover(result.problems)
-            result = replace(result, revision=self.current().revision)
+            result = replace(result, revision=self._revision)
             self._tell(result)
         return result
 
     def reload(self) -> ReloadResult:
         """Read the source again; a good bundle replaces the snapshot, a bad one only adds to the status."""
         with self._lock:
-            result = self._attempt()
+            result = self._counted(self._attempt())
         self._tell(result)
+        return result
+
+    def _counted(self, result: ReloadResult) -> ReloadResult:
+        kind = "changed" if result.changed else "failed" if result.problems else "unchanged"
+        self.reloads[kind] += 1
         return result
 
     def edit(self, change: Callable[[Source], Edits | None]) -> ReloadResult | None:
@@ -141,7 +183,7 @@ class SnapshotStore:
             self._loader.load(candidate)
             writer.write(source, edits)
         # What is on the disk now is what counts; its parts have just been parsed.
-        return self._attempt()
+        return self._counted(self._attempt())
 
     @property
     def _revision(self) -> str:
@@ -157,24 +199,26 @@ class SnapshotStore:
             self._on_reload(result, self._status)
 
     def _attempt(self) -> ReloadResult:
-        now = datetime.now(UTC)
+        now, began = datetime.now(UTC), self._clock()
         try:
             source = self._reader.read(self._source)
             if self._is_current(source):
                 warnings = self._warnings(source)
                 self._source = source
-                snapshot = replace(self.current(), origin=source.origin)  # it may have come from the last good copy
+                assert self._status.snapshot is not None
+                # It may have come from the last good copy.
+                snapshot = replace(self._status.snapshot, origin=source.origin)
                 self._status = replace(
                     self._status, snapshot=snapshot, attempted_at=now, degraded=(), problems=warnings
                 )
-                self._keep_copy(source)
+                self._confirm(source, began)
                 return ReloadResult(False, source.revision)
             snapshot = self._loader.load(source)
         except BundleError as error:
             return self._failed(error.problems, now)
         self._source = source
         self._status = StoreStatus(snapshot, now, now, (), snapshot.warnings)
-        self._keep_copy(source)
+        self._confirm(source, began)
         return ReloadResult(True, snapshot.revision)
 
     def _warnings(self, source: Source) -> tuple[Problem, ...]:
@@ -202,6 +246,8 @@ class SnapshotStore:
             snapshot = self._loader.load(source)
         except BundleError as error:
             raise BundleError([*problems, *error.problems]) from error
+        assert self._last_good is not None
+        self._confirmed_at = self._clock() - self._last_good.confirmed_seconds(snapshot.revision)
         reason = f"serving the last good copy, revision {snapshot.revision}"
         self._copied = snapshot.revision
         self._status = replace(
@@ -211,13 +257,21 @@ class SnapshotStore:
             degraded=(*self._status.degraded, reason),
         )
 
+    def _confirm(self, source: Source, began: float) -> None:
+        """The source says, and said when reading it began, what is in force."""
+        self._confirmed_at = began
+        self._keep_copy(source)
+
     def _keep_copy(self, source: Source) -> None:
         """Write the last good copy; a copy that cannot be written degrades the service and stops nothing."""
-        if self._last_good is None or self._copied == source.revision:
+        if self._last_good is None:
             return
         try:
-            self._last_good.save(source)
-            self._copied = source.revision
+            if self._copied != source.revision:
+                self._last_good.save(source)
+                self._copied = source.revision
+            if self._max_age:
+                self._last_good.confirm(source.revision)
         except LastGoodError as error:
             reason = f"the last good copy is not written: {error}"
             self._status = replace(self._status, degraded=(*self._status.degraded, reason))

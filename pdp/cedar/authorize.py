@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cedarpy
 
 from pdp.cedar.arguments import ConvertedInput
-from pdp.cedar.cache import BoundedCache
+from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import (
@@ -56,6 +56,19 @@ UNKNOWN_TOOL = Denial(DenialCode.UNKNOWN_TOOL, "this tool is not known to the po
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizeCounts:
+    """How often the caches helped.
+
+    `decision` is asked with the question as it came, `evaluation` with what Cedar would see of it.
+    """
+
+    decision: CacheCounts = field(default_factory=CacheCounts)
+    evaluation: CacheCounts = field(default_factory=CacheCounts)
+    shape: CacheCounts = field(default_factory=CacheCounts)
+    slice: CacheCounts = field(default_factory=CacheCounts)
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorizeOptions:
     """How to decide. Sizes count entries, `slice_cache` parsed policies; a `decision_cache` of 0 keeps no decision."""
 
@@ -64,6 +77,7 @@ class AuthorizeOptions:
     shape_cache: int = 32_768
     #: A forbid that fails to evaluate denies (Cedar alone would skip it).
     strict_policy_errors: bool = True
+    counts: AuthorizeCounts = field(default_factory=AuthorizeCounts, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +157,15 @@ class Authorizer:
 
     def __init__(self, model: PolicyModel, options: AuthorizeOptions) -> None:
         self._model = model
+        counts = options.counts
         self._strict = options.strict_policy_errors
-        self._slices = PolicySlices(model.rules, options.slice_cache)
-        self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache)
+        self._slices = PolicySlices(model.rules, options.slice_cache, options.counts.slice)
+        self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache, counts.shape)
         self._stores: BoundedCache[tuple[bytes, str], EntityStore] = BoundedCache(256)
         self._subjects: BoundedCache[str, EntityStore] = BoundedCache(_SUBJECTS)
-        self._answers: BoundedCache[Query, Authorization] = BoundedCache(options.decision_cache)
-        self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(options.decision_cache)
+        size = options.decision_cache
+        self._answers: BoundedCache[Query, Authorization] = BoundedCache(size, counts.decision)
+        self._evaluations: BoundedCache[tuple[object, ...], Authorization] = BoundedCache(size, counts.evaluation)
         self._keeps_decisions = options.decision_cache > 0
 
     @property

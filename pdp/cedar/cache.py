@@ -9,6 +9,19 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+class CacheCounts:
+    """How often something was found in caches, and how often not. They outlive the caches that they are given to.
+
+    Between threads a count may get lost, which costs nobody anything; none is ever taken back.
+    """
+
+    __slots__ = ("hits", "misses")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+
+
 class BoundedCache(Generic[K, V]):
     """Keeps at least the most recently used half of `size` and little more than `size` in all.
 
@@ -18,9 +31,10 @@ class BoundedCache(Generic[K, V]):
     `size` 0 keeps nothing. Values are never None.
     """
 
-    __slots__ = ("_half", "_old", "_weight", "_young")
+    __slots__ = ("_counts", "_half", "_old", "_weight", "_young")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, counts: CacheCounts | None = None) -> None:
+        self._counts = counts or CacheCounts()
         self._half = (size + 1) // 2
         self._young: dict[K, tuple[V, int]] = {}
         self._old: dict[K, tuple[V, int]] = {}
@@ -35,8 +49,10 @@ class BoundedCache(Generic[K, V]):
         if entry is None:
             entry = self._old.get(key)
             if entry is None:
+                self._counts.misses += 1
                 return None
             self.put(key, *entry)
+        self._counts.hits += 1
         return entry[0]
 
     def put(self, key: K, value: V, weight: int = 1) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import cedarpy
 
-from pdp.cedar.cache import BoundedCache
+from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.context import ContextCut, ContextUse
 from pdp.cedar.index import PolicyIndex, Rule
 from pdp.cedar.model import Authorization, EntityUid
@@ -109,10 +109,10 @@ def _groups(rules: Sequence[Rule]) -> PolicyGroups:
 class PolicySlices:
     """Slices by candidate set, kept in a bounded cache (`size` counts policies). Safe to share between threads."""
 
-    def __init__(self, rules: Sequence[Rule], size: int) -> None:
+    def __init__(self, rules: Sequence[Rule], size: int, counts: CacheCounts | None = None) -> None:
         self._rules = rules
         self._index = PolicyIndex(rules)
-        self._slices: BoundedCache[tuple[int, ...], PolicySlice] = BoundedCache(size)
+        self._slices: BoundedCache[tuple[int, ...], PolicySlice] = BoundedCache(size, counts)
 
     def rules(
         self,

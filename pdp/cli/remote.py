@@ -14,10 +14,10 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from pdp._gen.pdp.v1 import admin_service_pb2
+from pdp.addresses import host_of, is_local
 from pdp.cli.documents import read_file
 from pdp.cli.failure import CommandError
 from pdp.cli.options import DEFAULT_ADDRESS
-from pdp.config import host_of, is_local
 from pdp.errors import Problem
 from pdp.status import DOMAIN
 

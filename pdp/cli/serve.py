@@ -14,6 +14,7 @@ from pdp.cli.bundles import config_path
 from pdp.cli.serving import announce, serve_signals
 from pdp.cli.signals import received
 from pdp.config import Config, load_config
+from pdp.observing.probes import observed
 from pdp.workers.orders import runtime_directory
 from pdp.workers.ports import reserved
 from pdp.workers.supervisor import Supervisor
@@ -44,7 +45,11 @@ def _serve(config: Config, log_format: str) -> int:
 def _supervise(config: Config) -> int:
     with received() as signals, reserved(config) as settled, runtime_directory() as runtime:
         signals.begin()
-        return Supervisor(settled, runtime).run(signals)
+        supervisor = Supervisor(settled, runtime)
+        with observed(settled.telemetry.listen, supervisor.accounts) as address:
+            if address:
+                _log.info("telemetry", address=address)
+            return supervisor.run(signals)
 
 
 def _flags(arguments: Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import structlog
 
 from pdp import app
+from pdp.addresses import host_of
 from pdp.bundle.layout import printable
 from pdp.bundle.snapshot import Snapshot
 from pdp.cedar.authorize import CallableTool, PolicyModel
@@ -16,7 +17,7 @@ from pdp.cedar.cedar_types import quoted
 from pdp.cli.check import counts_text
 from pdp.cli.signals import Signals
 from pdp.cli.terminal import tell
-from pdp.config import Config, host_of
+from pdp.config import Config
 from pdp.errors import InvalidArgumentsError
 
 _log = structlog.get_logger("pdp")
@@ -55,6 +56,7 @@ def announce(running: app.App, config: Config, log_format: str) -> None:
             addresses=running.addresses,
             admin_addresses=running.admin_addresses,
             authzen_address=running.authzen_address,
+            telemetry_address=running.telemetry_address,
             bundle=snapshot.origin,
             revision=snapshot.revision,
             degraded=status.degraded,
@@ -66,6 +68,8 @@ def announce(running: app.App, config: Config, log_format: str) -> None:
         tell(f"  administration: {_listed(running.admin_addresses)}")
     if running.authzen_address:
         tell(f"  AuthZEN: {_listed((running.authzen_address,))}")
+    if running.telemetry_address:
+        tell(f"  metrics and probes: {_listed((running.telemetry_address,))}")
     tell(f"  bundle: {counts_text(snapshot.counts)}; revision {snapshot.revision}")
     for reason in status.degraded:
         tell(f"  degraded: {printable(reason)}")

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import structlog
 
@@ -15,6 +17,7 @@ from pdp.cli.serving import announce, serve_signals
 from pdp.cli.signals import Signals, received
 from pdp.cli.terminal import prepare_streams, problem_line, tell, tell_error
 from pdp.errors import BundleError, ConfigError
+from pdp.workers.accounts import AccountWriter
 from pdp.workers.fellows import Heartbeat, WorkerFellows
 from pdp.workers.orders import Orders
 
@@ -33,9 +36,11 @@ def main() -> int:
         heartbeat = Heartbeat(orders, lambda: pb.GetStatusResponse(state=pb.SERVICE_STATE_NOT_READY))
         heartbeat.start()
         try:
-            with app.running(orders.config, os.environ, WorkerFellows(orders)) as running:
+            with ExitStack() as stack, app.running(orders.config, os.environ, WorkerFellows(orders)) as running:
                 signals.begin()
                 heartbeat.tell(running.own_status)
+                # To the last call: it ends after the service.
+                stack.enter_context(_accounted(orders, running))
                 if orders.index == 0:
                     announce(running, orders.config, log_format)
                 serve_signals(signals, running, orders.config)
@@ -50,6 +55,20 @@ def main() -> int:
         finally:
             heartbeat.stop()
     return 0
+
+
+@contextmanager
+def _accounted(orders: Orders, running: app.App) -> Iterator[None]:
+    """Tell the supervisor what this worker does, if somebody asks it."""
+    if not orders.config.telemetry.listen:
+        yield
+        return
+    writer = AccountWriter(orders, running.process)
+    writer.start()
+    try:
+        yield
+    finally:
+        writer.stop()
 
 
 def _stop_with_supervisor(signals: Signals) -> None:

@@ -40,6 +40,8 @@ def decision_line(
     arguments: ArgumentsPolicy,
     mask: Masking | None = None,
     caller: str = "",
+    trace_id: str = "",
+    span_id: str = "",
     interception: Interception | None = None,
 ) -> str:
     """The record of one authorization, or with an `interception` of one decision by both layers; without a line end.
@@ -60,19 +62,22 @@ def decision_line(
     ]
     if interception is not None:
         parts.append(_interception(interception, arguments))
-    parts += _carried(caller=caller, request_id=request_id)
+    parts += _carried(caller=caller, request_id=request_id, trace_id=trace_id, span_id=span_id)
     if answer.shadow is not None:
-        shadow = answer.shadow
-        parts.append(
-            f'"shadow":{{"would_be_decision":"{"ALLOW" if shadow.would_allow else "DENY"}",'
-            f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}{_would_be(shadow)}}}'
-        )
+        parts.append(_shadow(answer.shadow))
     return ",".join(parts) + "}"
 
 
 def _carried(**texts: str) -> list[str]:
     """What callers gave, as far as they did."""
     return [f'"{name}":{quoted(text)}' for name, text in texts.items() if text]
+
+
+def _shadow(shadow: ShadowReport) -> str:
+    return (
+        f'"shadow":{{"would_be_decision":"{"ALLOW" if shadow.would_allow else "DENY"}",'
+        f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}{_would_be(shadow)}}}'
+    )
 
 
 def _would_be(shadow: ShadowReport) -> str:
@@ -113,6 +118,8 @@ def interception_line(
     arguments: ArgumentsPolicy,
     mask: Masking | None = None,
     caller: str = "",
+    trace_id: str = "",
+    span_id: str = "",
 ) -> str:
     """The record of one run of an interceptor chain, without a line end.
 
@@ -128,7 +135,7 @@ def interception_line(
         _interception(answer, arguments),
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
     ]
-    parts += _carried(caller=caller, request_id=request_id)
+    parts += _carried(caller=caller, request_id=request_id, trace_id=trace_id, span_id=span_id)
     parts += _carried(for_decision_id=for_decision_id)
     return ",".join(parts) + "}"
 

@@ -45,6 +45,8 @@ class SinkStatus:
     dropped: int = 0
     #: When the first line that is not with the medium yet was made, as Unix time; None if there is none.
     oldest_unix_ns: int | None = None
+    #: Whether there is no room for further lines.
+    full: bool = False
 
 
 class DecisionSink(Protocol):
@@ -106,6 +108,7 @@ class StreamSink:
             self._cause if self.failing else None,
             lag_records=len(self._held) + self._pending_lines,
             dropped=self.dropped,
+            full=self.failing and len(self._held) + self._pending_lines >= self._capacity,
         )
 
     def write(self, line: Line, remaining: Remaining | None = None) -> None:

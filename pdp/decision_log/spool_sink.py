@@ -58,6 +58,7 @@ class SpoolSink:
             lag_bytes=spool.waiting_bytes + self._drain.held_bytes if lag else 0,
             dropped=spool.dropped,
             oldest_unix_ns=self._drain.oldest_unix_ns,
+            full=bool(spool.refused),
         )
 
     def close(self) -> None:

@@ -73,6 +73,12 @@ class IssuerKeys:
         read = self._read
         return read.keys if read is not None and self._clock() - read.at <= self._max_stale else None
 
+    @property
+    def age(self) -> float | None:
+        """Seconds since the keys were read; None if they never were."""
+        read = self._read
+        return None if read is None else self._clock() - read.at
+
     def want_more(self) -> None:
         """A token names a key that is not there: have them read again, as soon as the schedule allows."""
         with self._lock:
@@ -174,6 +180,11 @@ class KeyRing:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(self._patience_seconds)
+
+    def ages(self) -> dict[str, float]:
+        """Seconds since the keys of each issuer were read; those that never were are left out."""
+        ages = {issuer: keys.age for issuer, keys in self._keys.items()}
+        return {issuer: age for issuer, age in ages.items() if age is not None}
 
     def problems(self) -> list[str]:
         """What is wrong with the keys of any issuer."""

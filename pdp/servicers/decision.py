@@ -19,7 +19,7 @@ from pdp.call import Call
 from pdp.candidate import Answered, Candidate
 from pdp.cedar.authorize import NO_SUBJECT
 from pdp.cedar.model import Authorization, Denial, DenialCode, Query, ToolQuery
-from pdp.decide import Decided, DecideQuery, asked_query, decide
+from pdp.decide import Decided, DecideQuery, asked_query, authorized, decide
 from pdp.errors import (
     DeadlineExceededError,
     InvalidArgumentsError,
@@ -36,6 +36,7 @@ from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception
 from pdp.servicers.recorder import Recorder
 from pdp.shadow import authorization_in_shadow, decision_in_shadow, interception_in_shadow
+from pdp.telemetry.scope import current, layer
 
 #: Questions of a batch answered between two looks at the deadline.
 _BATCH_STEP = 100
@@ -91,7 +92,7 @@ class DecisionServicer:
         self._admit(call, request.tool_call.server)
         snapshot = self._store.current()
         asked = self._read(request, snapshot)
-        answer = _settled(_denied(asked) or snapshot.authorizer.authorize(asked.established), snapshot)
+        answer = _settled(_denied(asked) or authorized(snapshot.authorizer, asked.established), snapshot)
         response = pb.AuthorizeResponse()
         self._answer(request, call, asked, answer, snapshot, time.perf_counter_ns() - started, response)
         return response
@@ -339,7 +340,9 @@ def _intercepted(
     query: ChainQuery | Interception, snapshot: Snapshot, request: pb.InterceptRequest, deadline_ns: int
 ) -> Interception:
     """What the chain made of a payload as it goes out."""
+    began_ns = time.perf_counter_ns()
     answer = query if isinstance(query, Interception) else intercept(snapshot.chain, query, deadline_ns)
+    layer("interceptors", began_ns, time.perf_counter_ns())
     if not snapshot.in_shadow:
         return answer
     return interception_in_shadow(answer, request.result_json or request.tool_call.arguments_json)
@@ -347,6 +350,9 @@ def _intercepted(
 
 def _nobody(error: InvalidTokenError) -> Denial:
     """The denial of a token's subject; why it is denied is for the log only."""
+    scope = current()
+    if scope is not None:
+        scope.metrics.tokens_refused.add()
     _log.warning("token refused", cause=str(error))
     return NO_SUBJECT
 

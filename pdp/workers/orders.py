@@ -26,6 +26,10 @@ class RuntimeDirectory:
         """Where a worker writes how it is, again and again: a serialized GetStatusResponse."""
         return self.path / f"worker-{index}.status"
 
+    def account(self, index: int) -> Path:
+        """Where a worker writes its metrics and its health, again and again."""
+        return self.path / f"worker-{index}.account"
+
     @property
     def changed_tools(self) -> Path:
         """Where the workers tell each other which tools are no longer the pinned ones."""

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from pdp.config import Config, host_of
+from pdp.addresses import host_of
+from pdp.config import Config
 from pdp.errors import ConfigError
 
 

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 
 from pdp._gen.pdp.v1 import admin_service_pb2 as pb
 from pdp.config import Config
+from pdp.workers.accounts import Accounts
 from pdp.workers.orders import Orders, RuntimeDirectory
 
 _log = structlog.get_logger("pdp.workers")
@@ -77,9 +78,8 @@ class Supervisor:
         self._command = list(command)
         self._clock = clock
         self._workers = [_Worker(index) for index in range(config.server.workers)]
-        #: Workers that were started again, and those of them that had to be killed because they were stuck.
-        self.restarts = 0
-        self.stuck = 0
+        #: What the workers do, and how often one of them had to be replaced.
+        self.accounts = Accounts(runtime, config.server.workers)
 
     def run(self, arriving: Arriving) -> int:
         """Serve until SIGTERM or SIGINT; the exit status: 0, or that of the first worker if it cannot start.
@@ -156,7 +156,8 @@ class Supervisor:
         worker.start_at = now + (delay if worker.failures else 0)
         _close(worker)
         worker.process = None
-        self.restarts += 1
+        self.accounts.ended(worker.index)
+        self.accounts.restarts += 1
         _log.error("worker ended", worker=worker.index, status=status, lived_seconds=round(lived, 1))
 
     def _listen(self, worker: _Worker, now: float) -> None:
@@ -171,7 +172,7 @@ class Supervisor:
             worker.beat, worker.beat_at = beat, now
         elif now - worker.beat_at > (patience if beat else max(patience, _FIRST_BEAT_SECONDS)):
             _log.error("worker is stuck", worker=worker.index, pid=worker.process.pid)
-            self.stuck += 1
+            self.accounts.stuck += 1
             worker.process.kill()
 
     def _is_serving(self, worker: _Worker) -> bool:
@@ -183,6 +184,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Have all workers finish what they do, and end those that do not in time."""
+        self.accounts.stop()
         running = [worker.process for worker in self._workers if worker.process is not None]
         for process in running:
             process.terminate()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pdp.config import Config, ServerConfig, host_of, is_local, load_config
+from pdp.addresses import host_of, is_local
+from pdp.config import Config, ServerConfig, load_config
 from pdp.errors import ConfigError
 
 #: A mistake's text up to here, without what comes after.

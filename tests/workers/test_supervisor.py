@@ -75,7 +75,7 @@ def test_a_first_worker_that_fails_ends_it(runtime: RuntimeDirectory) -> None:
         wait_until(lambda: first.process is not None and first.process.poll() is not None, "the worker's end")
 
     assert supervisor.run(Script(wait)) == 3
-    assert supervisor.restarts == 0
+    assert supervisor.accounts.restarts == 0
 
 
 def test_all_workers_are_started_and_ended(runtime: RuntimeDirectory) -> None:
@@ -110,7 +110,7 @@ def test_a_worker_that_keeps_failing_is_given_time(runtime: RuntimeDirectory) ->
         supervisor._look()
         pauses.append(round(worker.start_at - clock.now, 6))
     assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
-    assert supervisor.restarts == 9
+    assert supervisor.accounts.restarts == 9
 
 
 def test_a_worker_that_lived_is_replaced_at_once(runtime: RuntimeDirectory) -> None:
@@ -142,10 +142,10 @@ def test_silence_is_death(runtime: RuntimeDirectory) -> None:
         supervisor._listen(worker, clock.now)
         clock.now += 4
         supervisor._listen(worker, clock.now)
-        assert supervisor.stuck == 0
+        assert supervisor.accounts.stuck == 0
         clock.now += 2
         supervisor._listen(worker, clock.now)
-        assert supervisor.stuck == 1
+        assert supervisor.accounts.stuck == 1
         assert process.wait(30) == -signal.SIGKILL
     finally:
         process.kill()

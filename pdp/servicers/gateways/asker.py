@@ -20,6 +20,7 @@ from pdp.identity.callers import Caller
 from pdp.servicers.gateways.mcp_messages import MessageError
 from pdp.servicers.gateways.refusals import RefusedError
 from pdp.servicers.gateways.sources import Who
+from pdp.telemetry.scope import current
 
 _log = structlog.get_logger("pdp.gateways")
 
@@ -97,6 +98,16 @@ class Asker:
 
 def guarded(name: str, ask: Callable[[], _Answer]) -> _Answer:
     """The boundary of the gateways' protocols: what `ask` gives, or RefusedError, whatever happens."""
+    try:
+        return _translated(name, ask)
+    except RefusedError as refusal:
+        scope = current()
+        if scope is not None:
+            scope.metrics.gateway_denials.add(scope.rpc.partition(".")[0], refusal.kind)
+        raise
+
+
+def _translated(name: str, ask: Callable[[], _Answer]) -> _Answer:
     try:
         return ask()
     except RefusedError:

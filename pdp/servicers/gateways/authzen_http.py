@@ -21,8 +21,14 @@ from pdp.servicers.gateways.authzen import AuthZen, Document, HttpCall, Unsuppor
 from pdp.servicers.gateways.authzen_answers import error_form
 from pdp.servicers.gateways.authzen_connection import Admitted, Head, Response
 from pdp.servicers.gateways.authzen_mapping import MappingOptions
+from pdp.telemetry.observer import Observer, Told
 
 _log = structlog.get_logger("pdp.authzen")
+
+#: What metrics and traces call this protocol, and its endpoints by what follows in their paths.
+_NAME: Final = "AuthZEN"
+_BASE: Final = "/access/v1/"
+_FIRST_ERROR: Final = 400
 
 WELL_KNOWN: Final = "/.well-known/authzen-configuration"
 
@@ -70,8 +76,15 @@ class AuthZenHttp:
     """The endpoints. `public_url` is where callers reach them, without a slash at the end."""
 
     def __init__(
-        self, authzen: AuthZen, callers: Callers, options: MappingOptions, limits: JsonLimits, public_url: str
+        self,
+        authzen: AuthZen,
+        callers: Callers,
+        options: MappingOptions,
+        limits: JsonLimits,
+        public_url: str,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer or Observer()
         self._callers = callers
         self._options = options
         self._limits = limits
@@ -87,7 +100,8 @@ class AuthZenHttp:
 
     def admit(self, head: Head) -> Response | Admitted:
         """The answer to a request whose body need not be read, or what answers once it is there."""
-        return self._guarded(head, lambda request_id: self._admit(head, request_id))
+        answer = self._guarded(head, lambda request_id: self._admit(head, request_id))
+        return self._counted(_NAME, answer) if isinstance(answer, Response) else answer
 
     def refuse(self, status: int, message: str, head: Head | None) -> Response:
         """The answer to what is no request, or is too large or too slow."""
@@ -95,7 +109,7 @@ class AuthZenHttp:
         def answer(_: str) -> Response:
             raise _HttpError(status, _UNREADABLE.get(status, "INVALID_REQUEST"), message)
 
-        return self._guarded(head, answer)
+        return self._counted(_NAME, self._guarded(head, answer))
 
     def _admit(self, head: Head, request_id: str) -> Response | Admitted:
         # 1. What is asked.
@@ -114,7 +128,19 @@ class AuthZenHttp:
         # 3. In which form.
         _require_json(_one(head, "content-type"))
         call = HttpCall(caller, request_id, head.deadline)
-        return lambda body: self._guarded(head, lambda _: self._answer(method, body, call))
+        name = f"{_NAME}.{path.removeprefix(_BASE)}"
+        return lambda body: self._observed(name, head, lambda _: self._answer(method, body, call), request_id)
+
+    def _observed(self, name: str, head: Head, answer: Callable[[str], Response], request_id: str) -> Response:
+        traceparents = head.values("traceparent")
+        told = Told(traceparents[0] if len(traceparents) == 1 else "", request_id)
+        response = self._observer.answered(name, told, lambda: self._guarded(head, answer))
+        return self._counted(name, response)
+
+    def _counted(self, name: str, response: Response) -> Response:
+        if response.status >= _FIRST_ERROR:
+            self._observer.metrics.rpc_errors.add(name, str(response.status))
+        return response
 
     def _answer(self, method: Method, body: bytes, call: HttpCall) -> Response:
         return _response(200, method(self._parse(body), call), call.request_id)

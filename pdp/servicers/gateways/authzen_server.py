@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from pdp.config import host_of
+from pdp.addresses import host_of
 from pdp.errors import ConfigError
 from pdp.servicers.gateways.authzen_connection import (
     READ_BYTES,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pytest
 import structlog
 
-from pdp.config import TelemetryConfig
 from pdp.logs import configure
+from pdp.telemetry_config import TelemetryConfig
 
 HOSTILE = "a\x1b[2J\nb\u202e"
 

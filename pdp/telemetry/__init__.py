@@ -1,0 +1,1 @@
+"""What the service measures of itself, and the traces of its calls."""
