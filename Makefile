@@ -101,12 +101,19 @@ clients: $(VENV)/.dev ## Build the clients' runners of the conformance cases, as
 check-clients: $(VENV)/.dev ## Run each client's own checks and tests, as far as their toolchains are here.
 	REPO_PYTHON=$(abspath $(BIN))/python $(BIN)/python clients/each check $(CLIENTS)
 
-# How long each of the five tests of `make fuzz` goes on.
+# How long each of the tests of `make fuzz` goes on.
 FUZZ_SECONDS ?= 120
 
 .PHONY: fuzz
-fuzz: $(VENV)/.dev ## Feed the sandbox's boundary with hostile modules and replies for FUZZ_SECONDS a test.
+fuzz: $(VENV)/.dev ## Feed all that takes bytes from others with random ones, for FUZZ_SECONDS a test.
 	PDP_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+# How long each fault of `make faults` goes on.
+FAULT_SECONDS ?= 60
+
+.PHONY: faults
+faults: $(VENV)/.dev ## Kill, stop, starve and flood the service under load, for FAULT_SECONDS a fault.
+	FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: differential
 differential: $(VENV)/.dev ## Compare many more generated requests with plain Cedar; WORLDS of them times 100.

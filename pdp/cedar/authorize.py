@@ -15,7 +15,7 @@ import cedarpy
 
 from pdp.cedar.arguments import ConvertedInput
 from pdp.cedar.cache import BoundedCache, CacheCounts
-from pdp.cedar.caller_context import CallerContext
+from pdp.cedar.caller_context import CallerContext, context_text
 from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import (
     CedarRequest,
@@ -345,7 +345,7 @@ class Authorizer:
             if "on_behalf_of" in context:
                 raise InvalidRequestError("context_json", "`on_behalf_of` is filled in by the service for this subject")
             context = {**context, "on_behalf_of": require_acted_for(query.on_behalf_of, self._model.on_behalf_of_type)}
-            text = json.dumps(context)
+            text = context_text(context)
         refs = tuple(possible_references(context))
         key = _ShapeKey(query.principal, query.action, query.resource, refs, query.entities, query.subject_facts)
         shape = self._shape(key, self._store(query.entities, query.subject_facts))

@@ -85,12 +85,17 @@ class CallerContext:
             raise InvalidRequestError(_FIELD, f"`{name}`: {error.message}") from error
 
 
-def _require_representable(context: dict[str, Any]) -> None:
-    """Cedar itself says whether it can take the context, before any part of it may be cut away."""
+def context_text(context: Mapping[str, Any]) -> str:
+    """A parsed context as JSON text. Raises InvalidRequestError for numbers that Cedar has no form for."""
     try:
-        text = json.dumps(context)
+        return json.dumps(context)
     except TypeError as error:
         raise InvalidRequestError(_FIELD, "numbers with a fraction are not Cedar values") from error
+
+
+def _require_representable(context: dict[str, Any]) -> None:
+    """Cedar itself says whether it can take the context, before any part of it may be cut away."""
+    text = context_text(context)
     result = cedarpy.is_authorized({**_PROBE, "context": text}, _NO_POLICIES, _NO_ENTITIES)
     if result.decision is cedarpy.Decision.NoDecision:
         message = "; ".join(result.diagnostics.errors).removeprefix("failed to build request: ")

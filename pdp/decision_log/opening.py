@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -42,10 +44,10 @@ def open_sink(
         if key is not None:
             raise ConfigError(["`decision_log.signing_key` signs what goes by way of a spool; there is none"])
         return _in_memory(config, on_error)
-    identity, open_exporter = _medium(config, on_error) or (f"stdout {service}", None)
+    identity, open_exporter = _medium(config, on_error, service)
     base = Path(config.spool_dir) if config.spool_dir is not None else state_directory(environ) / "spool"
     root = base / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    open_exporter = open_exporter or partial(_open_stdout, root / "turns")
+    open_exporter = open_exporter or partial(_open_stream, config, root / "turns")
     checkpoints = Checkpoints(config.checkpoint_seconds, key)
     try:
         return SpoolSink(root, config.spool_mib * _MIB, config.when_full, open_exporter, checkpoints, on_error)
@@ -62,8 +64,8 @@ class _MediumError(Exception):
     """A medium cannot be opened: its name and why."""
 
 
-def _medium(config: DecisionLogConfig, on_error: OnError) -> tuple[str, OpenExporter] | None:
-    """What tells the medium from others, and what opens it for a slot; None for standard output."""
+def _medium(config: DecisionLogConfig, on_error: OnError, service: str) -> tuple[str, OpenExporter | None]:
+    """What tells the medium from others, and what opens it for a slot; None for a stream."""
     if config.sink == "otlp":
         return f"otlp {config.otlp_endpoint}", opener(config, on_error)
     if config.sink == "nats":
@@ -71,8 +73,10 @@ def _medium(config: DecisionLogConfig, on_error: OnError) -> tuple[str, OpenExpo
         return f"nats {' '.join(names)}", _nats(config, on_error)
     if config.path is not None and config.sink == "file":
         path = config.path.absolute()
+        if _is_stream(path):
+            return f"file {path}", None
         return f"file {path}", partial(_open_file, path, config.max_file_mib * _MIB, config.keep_files)
-    return None
+    return f"stdout {service}", None
 
 
 def _nats(config: DecisionLogConfig, on_error: OnError) -> OpenExporter:
@@ -93,9 +97,22 @@ def _open_file(path: Path, max_bytes: int, keep_files: int, slot: int) -> FileEx
         raise _MediumError(f"`{own}`: {_cause(error)}") from error
 
 
-def _open_stdout(turns: Path, slot: int) -> PipeExporter:
+def _is_stream(path: Path) -> bool:
+    """Whether a FIFO or a device is there, which cannot be put aside, nor asked what it has."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISFIFO(mode := path.stat().st_mode) or stat.S_ISCHR(mode)
+    return False
+
+
+def _open_stream(config: DecisionLogConfig, turns: Path, slot: int) -> PipeExporter:
+    path = config.path
     try:
-        return PipeExporter(_stdout(), turns)
+        if config.sink == "file" and path is not None:
+            # Opening a FIFO that nobody reads waits for a reader, or is an error then, which may pass.
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            return PipeExporter(lambda: os.open(path, flags), turns)
+        descriptor = _stdout()
+        return PipeExporter(lambda: descriptor, turns)
     except OSError as error:
         raise _MediumError(f"standard output: {_cause(error)}") from error
 

@@ -1,4 +1,4 @@
-"""Records to a stream that somebody reads: standard output."""
+"""Records to a stream that somebody reads: standard output, a FIFO."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import os
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pdp.decision_log.backlog import Batch
@@ -19,17 +20,18 @@ _TURN_SECONDS = 0.002
 
 
 class PipeExporter:
-    """Writes to a descriptor, which is its own from then on. Lines of processes that have `turns` in common stay whole.
+    """Writes to a stream, opened when it is first needed. Lines of processes that have `turns` in common stay whole.
 
     A batch that was taken in part is continued where it stopped. A stream cannot be asked what it has, so a process
     that is killed between writing a batch and noting it leaves the batch to be written again by the next one.
     """
 
-    def __init__(self, descriptor: int, turns: Path) -> None:
-        self._descriptor = descriptor
+    def __init__(self, open_stream: Callable[[], int], turns: Path) -> None:
+        """`open_stream` gives a descriptor, which is this object's from then on, or raises OSError."""
+        self._open_stream = open_stream
+        self._descriptor = -1
         self._turns = os.open(turns, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
         self._begun: tuple[str, int] = ("", 0)
         self._rest = memoryview(b"")
 
@@ -38,6 +40,9 @@ class PipeExporter:
         if not self._rest or self._begun != (batch.writer, batch.first_seq):
             self._begun = (batch.writer, batch.first_seq)
             self._rest = memoryview(batch.data)
+        if self._descriptor < 0:
+            self._descriptor = self._open_stream()
+            self._poll.register(self._descriptor, select.POLLOUT)
         # A turn ends with a batch, which ends with a line.
         self._take_turn()
         while self._rest:
@@ -64,5 +69,6 @@ class PipeExporter:
 
     def close(self) -> None:
         """As in `Exporter`."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         os.close(self._turns)

@@ -55,6 +55,8 @@ class Fleet:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
+        #: What the service is checked with, where it speaks TLS.
+        self.credentials: grpc.ChannelCredentials | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._stack = ExitStack()
@@ -83,7 +85,9 @@ class Fleet:
     def connection(self) -> Connection:
         """A new one."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS)]
-        return Connection(self._stack.enter_context(grpc.insecure_channel(self.address, options)))
+        if self.credentials is None:
+            return Connection(self._stack.enter_context(grpc.insecure_channel(self.address, options)))
+        return Connection(self._stack.enter_context(grpc.secure_channel(self.address, self.credentials, options)))
 
     def status(self) -> admin.GetStatusResponse:
         """How all of them are."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from pdp._gen.agentgateway.dev.ext_mcp import ext_mcp_pb2 as pb
@@ -19,7 +18,7 @@ from pdp.gateway_config import AgentgatewayConfig
 from pdp.servicers.gateways import mcp_messages as mcp
 from pdp.servicers.gateways.asker import Allowed, Asker, guarded
 from pdp.servicers.gateways.refusals import Kind, RefusedError, overloaded
-from pdp.servicers.gateways.sources import Facts, Who, session_in, subject_in, value_at
+from pdp.servicers.gateways.sources import Facts, Who, object_of, session_in, subject_in, value_at
 
 #: The key under which an allowed call is handed over to the check of its result.
 _CALL: Final = "pdp"
@@ -65,7 +64,7 @@ class ExtMcpServicer:
             self._require_known(request.method)
             return _passed(pb.McpRequestResult())
         headers = [(header.key.lower(), header.value.decode("utf-8", "backslashreplace")) for header in request.headers]
-        facts = Facts(headers, MessageToDict(request.metadata_context))
+        facts = Facts(headers, object_of(request.metadata_context))
         call = mcp.read_call(request.mcp_request or b"{}")
         who = self._identified(facts, _only(request.service_names))
         allowed = self._asker.decide(who, call.name, call.arguments_json, gateway)
@@ -78,7 +77,7 @@ class ExtMcpServicer:
         return result
 
     def _response(self, response: pb.McpResponse, gateway: Call) -> pb.McpResponseResult:
-        facts = Facts(metadata=MessageToDict(response.metadata_context))
+        facts = Facts(metadata=object_of(response.metadata_context))
         final = response.mcp_response
         if response.method == "tools/list":
             final = self._filtered(response, facts, gateway)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
+from pdp.servicers.gateways.sources import object_of
 
 
 def header_pairs(headers: Iterable[Any]) -> Iterator[tuple[str, str]]:
@@ -16,5 +16,5 @@ def header_pairs(headers: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def metadata_of(metadata: Any) -> Mapping[str, Any]:
-    """`Metadata.filter_metadata`: a JSON object for each namespace."""
-    return {namespace: MessageToDict(struct) for namespace, struct in metadata.filter_metadata.items()}
+    """`Metadata.filter_metadata`: a JSON object for each namespace. Raises RefusedError where one is none."""
+    return {namespace: object_of(struct) for namespace, struct in metadata.filter_metadata.items()}

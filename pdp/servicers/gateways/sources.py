@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
+
 from pdp._gen.pdp.v1 import decision_pb2
 from pdp.servicers.gateways.refusals import RefusedError
 
@@ -40,6 +43,14 @@ class Facts:
         if len(values) > 1:
             raise RefusedError(f"the header `{name}` is given twice", "invalid")
         return values[0] if values else None
+
+
+def object_of(metadata: Struct) -> dict[str, Any]:
+    """Metadata as a JSON object. Raises RefusedError where it holds what JSON has no form for, such as infinity."""
+    try:
+        return json_format.MessageToDict(metadata)
+    except (ValueError, json_format.Error) as error:
+        raise RefusedError("the metadata holds a value that is not JSON", "invalid") from error
 
 
 @dataclass(frozen=True, slots=True)
