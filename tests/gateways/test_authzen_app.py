@@ -133,9 +133,11 @@ def test_sigterm(tmp_path: Path) -> None:
     environment = {**os.environ, "PDP_STATE_DIR": str(tmp_path / "state"), "PDP_AUTHZEN__LISTEN": address}
     command = [PDP, "serve", "--bundle", str(bundle), "--listen", "127.0.0.1:0"]
     client = AuthZenClient(address)
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
-            wait_until(lambda: _is_there(client) or process.poll() is not None, "the service to answer")
+            # It answers a little before it has begun to mind signals.
+            assert process.stderr is not None
+            assert any(b'"event": "serving"' in line for line in process.stderr)
             with client.socket() as peer:
                 peer.sendall(f"{HEAD}Expect: 100-continue\r\n{LENGTH}\r\n".encode())
                 assert peer.recv(1_000).startswith(b"HTTP/1.1 100 ")
