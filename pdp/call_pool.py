@@ -265,6 +265,10 @@ class _Waiting:
 
 
 def _on(clock: Callable[[], float], deadline: float) -> float:
-    """A deadline of grpc, seconds since 1970, as a time of `clock`; infinite where there is none."""
+    """A deadline of grpc, seconds since 1970, as a time of `clock`; infinite where there is none.
+
+    One that has passed says that the machine's clock was set: a call that has no time left is ended by grpc itself, by
+    a clock that nobody sets.
+    """
     remaining = deadline - time.time()
-    return clock() + remaining if remaining < 1e8 else math.inf
+    return clock() + remaining if 0 < remaining < 1e8 else math.inf

@@ -63,9 +63,13 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Lane:
-    """Calls of one kind. `unit_seconds` is how long a unit of work has taken of late, by the clock."""
+    """Calls of one kind. `unit_seconds` is how long a unit of work has taken of late, by the clock.
+
+    `longest` is the most seconds that one call counts for.
+    """
 
     threads: int
+    longest: float
     entries: deque[_Entry] = field(default_factory=deque)
     running: int = 0
     units: float = 0.0
@@ -76,7 +80,9 @@ class _Lane:
         return self.units * self.unit_seconds / self.threads
 
     def measure(self, units: float, seconds: float) -> None:
-        self.unit_seconds += (seconds / units - self.unit_seconds) * (_NEWEST if self.unit_seconds else 1.0)
+        # From nothing, and never more than any call may wait: the first call of a process, or one during which all
+        # stood still, says nothing about the next.
+        self.unit_seconds += (min(seconds, self.longest) / units - self.unit_seconds) * _NEWEST
 
 
 class CallQueue:
@@ -87,7 +93,8 @@ class CallQueue:
         self._max_calls = limits.queued_calls
         self._max_bytes = limits.bytes_in_flight
         self._max_seconds = limits.queue_ms / 1000
-        self._small, self._large = _Lane(threads), _Lane(max(1, threads // 2))
+        self._small = _Lane(threads, self._max_seconds)
+        self._large = _Lane(max(1, threads // 2), self._max_seconds)
         self._lock = threading.Lock()
         self._number = 0
         #: When calls began whose message is awaited, and those that have lost their place, both oldest first.

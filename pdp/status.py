@@ -97,7 +97,7 @@ def guard_stream(name: str, handler: Callable[[Any, grpc.ServicerContext], Itera
 
 def _abort(name: str, error: Exception, context: grpc.ServicerContext) -> NoReturn:
     # `abort` itself raises a bare exception, so it is called outside of every `try`.
-    if isinstance(error, grpc.RpcError):
+    if isinstance(error, grpc.RpcError) and not context.is_active():
         # What reading a stream of messages raises when the caller breaks it off; nobody will see this answer.
         context.abort(grpc.StatusCode.CANCELLED, "the caller broke off the call")
     status = status_of(error) if isinstance(error, errors.PdpError) else None

@@ -52,13 +52,29 @@ def _queue(clock: Clock, threads: int = 1, **limits: int) -> CallQueue:
 
 
 def _learn(queue: CallQueue, clock: Clock, seconds: float, size: int = 0) -> None:
-    """Have the queue see a call that takes so long."""
+    """Have the queue see calls that take so long."""
 
     def work() -> None:
         clock.now += seconds
 
-    assert queue.put(Call(size, work=work))
+    # So often that nothing is left of what was there before.
+    for _ in range(300):
+        assert queue.put(Call(size, work=work))
+        queue.work()
+
+
+def test_one_slow_call_is_not_what_to_expect() -> None:
+    """The first call of a process, or one during which all stood still, has nobody refused who comes after it."""
+    clock = Clock()
+    queue = _queue(clock, threads=1, queue_ms=500)
+
+    def stand_still() -> None:
+        clock.now += 60.0
+
+    assert queue.put(Call(work=stand_still))
     queue.work()
+    for _ in range(20):
+        assert queue.put(Call(deadline=clock.now + 1.0))
 
 
 def test_calls_are_answered_in_turn() -> None:

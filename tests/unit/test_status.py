@@ -52,6 +52,10 @@ class Context:
     def __init__(self) -> None:
         self.ends: list[tuple[Any, str]] = []
 
+    def is_active(self) -> bool:
+        """The caller waits."""
+        return True
+
     def abort(self, code: grpc.StatusCode, details: str) -> None:
         """End the call."""
         self.ends.append((code, details))
