@@ -24,7 +24,7 @@ from pdp.errors import PdpError
 _STEP_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
 _SYNC_SECONDS = 1.0
-_ADOPT_SECONDS = 30.0
+_ADOPT_SECONDS = 5.0
 _TELL_SECONDS = 10.0
 _TIME = re.compile(rb'"time":"([0-9T:.-]{26})Z"')
 

@@ -97,6 +97,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         assert outcome.unexplained() == []
         assert len(outcome.failures) <= kills * 12, outcome.failures
         assert len(outcome.answered) >= 6, outcome.answered
+        wait_until(lambda: not outcome.unlogged(log, torn=2), "every answered call in the log")
         running.process.send_signal(signal.SIGTERM)
         assert running.end()[0] == 0
     assert outcome.unlogged(log) == set()
