@@ -10,6 +10,7 @@ import fcntl
 import json
 import mmap
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class SharedTools:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._descriptor = os.open(path.with_suffix(".version"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._descriptor, _NUMBER_BYTES)
         self._number = mmap.mmap(self._descriptor, _NUMBER_BYTES)
@@ -43,6 +45,11 @@ class SharedTools:
 
     def change(self, found: Mapping[tuple[str, str], str | None]) -> dict[tuple[str, str], str]:
         """Note digests, None for what is as pinned again; gives what is known then. Raises UnavailableError."""
+        # The file's lock is between processes; all threads of this one hold it together.
+        with self._lock:
+            return self._change(found)
+
+    def _change(self, found: Mapping[tuple[str, str], str | None]) -> dict[tuple[str, str], str]:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             known = self.read()

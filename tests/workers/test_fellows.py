@@ -118,9 +118,11 @@ def test_a_change_is_known_at_once(tmp_path: Path) -> None:
         _Tool.digest = "pinned"
 
 
-def test_changes_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
-    """Nobody's note overwrites another's."""
-    shared = [SharedTools(tmp_path / "tools") for _ in range(4)]
+@pytest.mark.parametrize("processes", [1, 4])
+def test_changes_of_many_at_once_are_all_kept(tmp_path: Path, processes: int) -> None:
+    """Nobody's note overwrites another's, neither of another process nor of another thread."""
+    own = [SharedTools(tmp_path / "tools") for _ in range(processes)]
+    shared = [own[index % processes] for index in range(4)]
 
     def note(index: int) -> None:
         for number in range(20):
