@@ -21,6 +21,8 @@ _log = structlog.get_logger("pdp.workers")
 #: How often a worker writes how it is, and for how long that is taken for the truth.
 _BEAT_SECONDS = 0.5
 _STALE_SECONDS = 5.0
+#: A worker that beats for longer than this without writing how it is cannot write it.
+_UNWRITTEN_SECONDS = 1.0
 
 
 class WorkerFellows:
@@ -53,13 +55,26 @@ class WorkerFellows:
                 yield index, self._status(index)
 
     def _status(self, index: int) -> pb.GetStatusResponse | None:
-        path = self._orders.runtime.status(index)
+        runtime = self._orders.runtime
         try:
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            beat = runtime.beat(index).stat().st_mtime
+            if time.time() - beat > _STALE_SECONDS:
                 return None
-            return pb.GetStatusResponse.FromString(path.read_bytes())
+            written = runtime.status(index).stat().st_mtime
+            status = pb.GetStatusResponse.FromString(runtime.status(index).read_bytes())
         except (OSError, DecodeError):
             return None
+        return _outdated(status, index) if beat - written > _UNWRITTEN_SECONDS else status
+
+
+def _outdated(status: pb.GetStatusResponse, index: int) -> pb.GetStatusResponse:
+    """What a worker said before it could write no more: whatever it is now, nobody can say that all is well."""
+    status.degraded_reasons.append(f"worker {index} cannot write how it is")
+    told: list[pb.GetStatusResponse | pb.Worker] = [status, *status.workers]
+    for one in told:
+        if one.state == pb.SERVICE_STATE_SERVING:
+            one.state = pb.SERVICE_STATE_DEGRADED
+    return status
 
 
 class Heartbeat:
@@ -67,6 +82,7 @@ class Heartbeat:
 
     def __init__(self, orders: Orders, status: Callable[[], pb.GetStatusResponse]) -> None:
         self._path = orders.runtime.status(orders.index)
+        self._beat = orders.runtime.beat(orders.index)
         self._status = status
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -94,10 +110,11 @@ class Heartbeat:
             except OSError as error:
                 # A disk that is full says nothing about this process: it is alive, and touching takes no room.
                 _log.error("status cannot be written", error=str(error))
-                os.utime(self._path)
+                self._beat.touch()
 
     def _write(self) -> None:
         with self._lock:
             new = self._path.with_suffix(".new")
             new.write_bytes(self._status().SerializeToString())
             new.replace(self._path)
+        self._beat.touch()

@@ -26,6 +26,10 @@ class RuntimeDirectory:
         """Where a worker writes how it is, again and again: a serialized GetStatusResponse."""
         return self.path / f"worker-{index}.status"
 
+    def beat(self, index: int) -> Path:
+        """An empty file that a worker touches whenever it should have written how it is, also when it could not."""
+        return self.path / f"worker-{index}.beat"
+
     def account(self, index: int) -> Path:
         """Where a worker writes its metrics and its health, again and again."""
         return self.path / f"worker-{index}.account"

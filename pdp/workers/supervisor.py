@@ -130,7 +130,8 @@ class Supervisor:
 
     def _start(self, worker: _Worker) -> None:
         orders = Orders(self._config, worker.index, len(self._workers), os.getpid(), self._runtime)
-        self._runtime.status(worker.index).unlink(missing_ok=True)
+        for file in (self._runtime.status(worker.index), self._runtime.beat(worker.index)):
+            file.unlink(missing_ok=True)
         worker.started_at = worker.beat_at = self._clock()
         worker.beat = 0
         try:
@@ -164,7 +165,7 @@ class Supervisor:
         """Look whether a worker lives, and kill it if it does not."""
         assert worker.process is not None
         try:
-            beat = self._runtime.status(worker.index).stat().st_mtime_ns
+            beat = self._runtime.beat(worker.index).stat().st_mtime_ns
         except OSError:
             beat = 0
         patience = self._config.server.stuck_seconds

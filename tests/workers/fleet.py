@@ -98,12 +98,15 @@ class Fleet:
     def whole(self, count: int = 2) -> list[int]:
         """The process ids of the workers, once all of them serve."""
 
-        def serving() -> list[int]:
-            status = self.status()
-            return [w.pid for w in status.workers if w.state == admin.SERVICE_STATE_SERVING]
+        seen: list[int] = []
 
-        wait_until(lambda: len(serving()) == count, f"{count} workers that serve")
-        return serving()
+        def serving() -> bool:
+            # What one of them knows of the others is half a second old, so another look may show less again.
+            seen[:] = [w.pid for w in self.status().workers if w.state == admin.SERVICE_STATE_SERVING]
+            return len(seen) == count
+
+        wait_until(serving, f"{count} workers that serve")
+        return seen
 
     def end(self) -> tuple[int, str]:
         """What it ended with, and its standard output."""

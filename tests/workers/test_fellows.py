@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -15,8 +16,9 @@ from pdp.errors import UnavailableError
 from pdp.live_definitions import TOOL_CHANGED, LiveDefinitions
 from pdp.servicers.fellows import joined
 from pdp.workers.changed_tools import SharedTools
-from pdp.workers.fellows import WorkerFellows
+from pdp.workers.fellows import Heartbeat, WorkerFellows
 from pdp.workers.orders import Orders, RuntimeDirectory
+from tests.waiting import wait_until
 
 KEY = ("srv", "read")
 
@@ -24,7 +26,7 @@ KEY = ("srv", "read")
 def status(pid: int, **more: object) -> pb.GetStatusResponse:
     """A worker's own account."""
     fields = {"state": pb.SERVICE_STATE_SERVING, "revision": "r1", **more}
-    worker = pb.Worker(pid=pid, revision=str(fields["revision"]))
+    worker = pb.Worker(pid=pid, revision=str(fields["revision"]), state=fields["state"])  # type: ignore[arg-type]
     return pb.GetStatusResponse(workers=[worker], **fields)  # type: ignore[arg-type] # fields are a test's
 
 
@@ -89,10 +91,48 @@ def test_silent_workers_are_missed(tmp_path: Path) -> None:
     fellows = WorkerFellows(Orders(Config(server=ServerConfig(workers=5)), 0, 5, os.getpid(), runtime))
     for index in (1, 2, 3):
         runtime.status(index).write_bytes(status(index).SerializeToString())
-    os.utime(runtime.status(2), (0, 0))
+        runtime.beat(index).touch()
+    os.utime(runtime.beat(2), (0, 0))
     runtime.status(3).write_bytes(b"\xff")
     assert [one.workers[0].pid for one in fellows.statuses()] == [1]
     assert fellows.problems() == [f"worker {index} does not answer" for index in (2, 3, 4)]
+
+
+def test_a_worker_that_cannot_write_is_not_well(tmp_path: Path) -> None:
+    """One that lives and whose last account is old may be in any state by now: nobody says that it serves."""
+    runtime = RuntimeDirectory(tmp_path)
+    orders = Orders(Config(server=ServerConfig(workers=2)), 0, 2, os.getpid(), runtime)
+    runtime.status(1).write_bytes(status(1).SerializeToString())
+    runtime.beat(1).touch()
+    (well,) = WorkerFellows(orders).statuses()
+    assert (well.state, well.workers[0].state) == (pb.SERVICE_STATE_SERVING, pb.SERVICE_STATE_SERVING)
+    written = runtime.status(1).stat().st_mtime - 2
+    os.utime(runtime.status(1), (written, written))
+    (outdated,) = WorkerFellows(orders).statuses()
+    assert (outdated.state, outdated.workers[0].state) == (pb.SERVICE_STATE_DEGRADED, pb.SERVICE_STATE_DEGRADED)
+    assert list(outdated.degraded_reasons) == ["worker 1 cannot write how it is"]
+
+
+def test_a_worker_beats_also_where_it_cannot_write(tmp_path: Path) -> None:
+    """A disk without room makes it no dead one."""
+    runtime = RuntimeDirectory(tmp_path)
+    well = threading.Event()
+    well.set()
+
+    def account() -> pb.GetStatusResponse:
+        if well.is_set():
+            return status(0)
+        raise OSError(errno.ENOSPC, "no room")
+
+    heart = Heartbeat(Orders(Config(server=ServerConfig(workers=2)), 0, 2, os.getpid(), runtime), account)
+    heart.start()
+    try:
+        well.clear()
+        written = runtime.status(0).stat().st_mtime
+        wait_until(lambda: runtime.beat(0).stat().st_mtime > written + 1, "beats of a worker that cannot write")
+        assert runtime.status(0).stat().st_mtime == written
+    finally:
+        heart.stop()
 
 
 # --- changed tools ---------------------------------------------------------------------------------------------------
