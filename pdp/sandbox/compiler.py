@@ -11,6 +11,7 @@ from pathlib import Path
 import wasmtime
 
 import pdp
+from pdp import cores
 from pdp.sandbox.compile_child import OK, REFUSED
 from pdp.sandbox.engine import EngineSettings
 from pdp.sandbox.model import ErrorClass, ModuleRefusedError, SandboxOptions
@@ -35,6 +36,7 @@ def compile_module(module: bytes, settings: EngineSettings, options: SandboxOpti
         "memory_bytes": options.compile_bytes,
         "cpu_seconds": int(options.compile_seconds) + 1,
         "code_bytes": _MAX_CODE_BYTES,
+        "cores": cores.USABLE,
     }
     # -I: neither the environment nor the working directory says what is run.
     command = [sys.executable, "-I", "-c", _START, json.dumps(_PATHS), json.dumps(order)]
