@@ -171,7 +171,7 @@ def test_policies_need_no_executable_memory(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_systemd")
 def test_other_system_calls_are_refused(tmp_path: Path) -> None:
     """The filter is in force: what every process may do, and the unit does not let it, fails."""
-    attempt = [sys.executable, "-c", "import os; os.sched_setaffinity(0, os.sched_getaffinity(0))"]
+    attempt = [sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))"]
     assert subprocess.run(attempt, check=False).returncode == 0
     command = [sys.executable, confined.__file__, str(put(tmp_path)), *attempt]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
