@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pdp.cedar.model import is_entity_type
+from pdp.text_lists import each, is_line
 
 
 def _entity_type(name: str) -> str:
@@ -24,16 +25,7 @@ def _not_unix(address: str) -> str:
 _EntityType = Annotated[str, AfterValidator(_entity_type)]
 # One line of text: a name with a line end or a NUL in it is a slip.
 _Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
-def _names(names: tuple[str, ...]) -> tuple[str, ...]:
-    wrong = [f"`{name}` is not a name" for name in names if not name or len(name) > 256 or not name.isprintable()]
-    if wrong:
-        raise ValueError("\n".join(wrong))
-    return names
-
-
-_Names = Annotated[tuple[str, ...], AfterValidator(_names)]
+_Names = Annotated[tuple[str, ...], each(lambda name: len(name) <= 256 and is_line(name), "is not a name")]
 _NameOrNone = Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Seconds = Annotated[float, Field(gt=0, le=3_600)]
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
 from pdp.cedar.model import Authorization, Query
@@ -20,11 +22,15 @@ from pdp.decide import Decided, DecideQuery, decide
 from pdp.errors import PdpError
 from pdp.shadow import FlipCounts
 
+_log = structlog.get_logger("pdp")
+
 #: Calls that wait to be compared. Each holds a whole question.
 _MAX_WAITING = 1_000
 #: How long a candidate's interceptors may take for one call.
 _SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
+#: Every call may fail in the same way.
+_REPORT_SECONDS = 10.0
 
 Kind = Literal["newly_allowed", "newly_denied", "otherwise_different"]
 
@@ -73,6 +79,7 @@ class Candidate:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._skipped = 0
+        self._report_at = 0.0
         self._lock = threading.Lock()
         self._forget("")
         self._thread = threading.Thread(target=self._run, name="candidate", daemon=True)
@@ -117,7 +124,11 @@ class Candidate:
             self._wake.clear()
             while self._waiting and not self._closing.is_set():
                 started = time.perf_counter()
-                self._compare(self._waiting.popleft())
+                try:
+                    self._compare(self._waiting.popleft())
+                except Exception as error:  # noqa: BLE001 - the top of a thread: nothing would be compared any more
+                    self._skipped += 1
+                    self._report(error)
                 # What it takes of a core is at most the share.
                 self._closing.wait((time.perf_counter() - started) * (1 / self._share - 1))
 
@@ -130,6 +141,9 @@ class Candidate:
             self._skipped += 1
             return
         difference = _difference(answered, answer, snapshot.revision)
+        if difference is not None:
+            # First, so that none is counted that is in no log.
+            self._tell(difference)
         with self._lock:
             if snapshot.revision != self._revision:
                 self._forget(snapshot.revision)
@@ -137,8 +151,12 @@ class Candidate:
             if difference is not None:
                 self._kinds[difference.kind] += 1
                 self._flips.add_policies(difference.policies, difference.policies)
-        if difference is not None:
-            self._tell(difference)
+
+    def _report(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now >= self._report_at:
+            self._report_at = now + _REPORT_SECONDS
+            _log.error("a call was not compared with the candidate bundle", exc_info=error)
 
 
 def _ask(snapshot: Snapshot, query: Query | DecideQuery) -> Authorization | Decided:

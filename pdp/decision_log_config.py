@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from pdp.named_path import NamedPath
+from pdp.text_lists import each, is_line
 
 _Positive = Annotated[int, Field(ge=1)]
 #: The name of a header in gRPC.
 _HeaderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=256)]
-
-
-def _printable(texts: tuple[str, ...]) -> tuple[str, ...]:
-    wrong = [f"`{text}` is no text of one line" for text in texts if not text or not text.isprintable()]
-    if wrong:
-        raise ValueError("\n".join(wrong))
-    return texts
+_Lines = Annotated[tuple[str, ...], each(is_line, "is no text of one line")]
 
 
 class DecisionLogConfig(BaseModel):
@@ -36,7 +31,7 @@ class DecisionLogConfig(BaseModel):
     #: What of a tool call's arguments is written: their sha256, all of them, or nothing.
     arguments: Literal["hash", "full", "none"] = "hash"
     #: What of the arguments is not written where they are: JSONPath, of which names, indexes, `[*]` and `..` are known.
-    mask: Annotated[tuple[str, ...], AfterValidator(_printable)] = ()
+    mask: _Lines = ()
     #: Where lines are kept until the sink has them; unset for the user's state directory, empty to hold them in memory,
     #: which a killed process takes with it.
     spool_dir: Annotated[str, Field(pattern=r"^[^\x00]*$")] | None = None
@@ -56,7 +51,7 @@ class DecisionLogConfig(BaseModel):
     #: What every request to it says besides, such as `authorization = "Bearer …"`.
     otlp_headers: dict[_HeaderName, SecretStr] = Field(default_factory=dict)
     #: `nats://host:port` or `tls://host:port`.
-    nats_servers: Annotated[tuple[str, ...], AfterValidator(_printable)] = ()
+    nats_servers: _Lines = ()
     #: A subject that a JetStream stream listens to.
     nats_subject: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
     #: A credentials file, as `nsc` makes them.

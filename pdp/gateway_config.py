@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pdp.cedar.model import is_action_type, is_entity_type
+from pdp.text_lists import each
 
 
 def _entity_type(name: str) -> str:
@@ -24,16 +25,7 @@ _EnvoySource = Annotated[str, Field(max_length=1_000, pattern=rf"^(?:|{_WHERE}|{
 _ServerSource = Annotated[str, Field(max_length=1_000, pattern=rf"^(?:|fixed:.+|{_WHERE}|{_ROUTE})$")]
 _EntityType = Annotated[str, Field(max_length=1_000), AfterValidator(_entity_type)]
 _METHOD = re.compile(r"[A-Za-z0-9_$./-]+")
-
-
-def _methods(names: tuple[str, ...]) -> tuple[str, ...]:
-    wrong = [f"`{name}` is not the name of a method" for name in names if not _METHOD.fullmatch(name)]
-    if wrong:
-        raise ValueError("\n".join(wrong))
-    return names
-
-
-_Methods = Annotated[tuple[str, ...], AfterValidator(_methods)]
+_Methods = Annotated[tuple[str, ...], each(_METHOD.fullmatch, "is not the name of a method")]
 
 
 class _Section(BaseModel):

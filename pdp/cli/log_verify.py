@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -55,7 +56,7 @@ def log_lines(paths: list[str]) -> Iterator[tuple[str, int, bytes]]:
                 stack.callback(each.file.close)
             for each in files:
                 yield from ((str(each.path), number, line) for number, line in each.lines())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         name = getattr(error, "filename", None)
         place = f"`{name}`" if name else "the log"
         cause = (getattr(error, "strerror", None) or str(error)).lower()

@@ -67,6 +67,10 @@ class Segment:
         self.append(_HEADER.format(head.writer, head.seq, head.hash.hex()).encode())
         self.begin = self.used
 
+    def move(self, path: Path) -> None:
+        """Give it another name, which nothing has yet. Raises OSError."""
+        self.path = self.path.rename(path)
+
     def append(self, data: bytes) -> None:
         """Copy a line into it. It must fit."""
         end = self.used + len(data)

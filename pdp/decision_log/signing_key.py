@@ -23,9 +23,13 @@ _MAX_FILE_BYTES = 64 * 1024
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
-    """The private key in a file that nobody else can read. Raises ConfigError."""
-    data, mode = _read(path)
-    if stat.S_IMODE(mode) & 0o077:
+    """The private key in a file that nobody else can read. Raises ConfigError.
+
+    Somebody else's file may be readable for its group: an orchestrator hands over secrets as root's, and the group is
+    how they can be read at all.
+    """
+    data, status = _read(path)
+    if stat.S_IMODE(status.st_mode) & (0o077 if status.st_uid == os.geteuid() else 0o037):
         raise ConfigError([f"`{path}` is a private key that others can read; `chmod 600` it, or make a new one"])
     try:
         key = load_pem_private_key(data, password=None)
@@ -59,9 +63,9 @@ def write_new_key(path: Path) -> str:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _read(path: Path) -> tuple[bytes, int]:
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES), os.fstat(file.fileno()).st_mode
+            return file.read(_MAX_FILE_BYTES), os.fstat(file.fileno())
     except OSError as error:
         raise ConfigError([f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}"]) from error

@@ -148,6 +148,9 @@ class Spool:
             return False
         segment.start(self.head)
         self._segments.append(segment)
+        if self._next is not None:
+            # Too small for this line. It has the lower number, and its lines will come later.
+            self._next.move(self._path_of_next())
         return True
 
     def _made(self, size: int) -> Segment | None:
@@ -177,6 +180,8 @@ class Spool:
             if self._next is None and not self._closed:
                 self._next = self._made(self._segment_bytes)
             if self._next is not None:
+                # A record that was too large says nothing about the others.
+                self.refused = ""
                 self._room.notify_all()
 
     def backlog_delivered(self) -> None:

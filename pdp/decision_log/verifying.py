@@ -57,6 +57,8 @@ class Writer:
 
 #: A checkpoint names a record that is at most so many before it: what came while it was made.
 _RECENT = 10_000
+#: What the writer can count to.
+_MOST_LOST = 2**64 - 1
 
 
 class Verification:
@@ -86,7 +88,8 @@ class Verification:
         """Everything that is wrong, once all lines were fed."""
         for writer in self.writers.values():
             for gap in writer.missing:
-                text = f"record {gap[0]} is missing" if len(gap) == 1 else f"records {gap[0]} to {gap[-1]} are missing"
+                first, last = gap[0], gap[-1]
+                text = f"record {first} is missing" if first == last else f"records {first} to {last} are missing"
                 self.findings.append(Finding("missing", text, writer=writer.id, seq=gap[0]))
             if self._keys and not writer.vouched_time:
                 self.findings.append(Finding("unsigned", "no checkpoint vouches for any record", writer=writer.id))
@@ -122,13 +125,17 @@ class Verification:
         writer.closed = False
         try:
             record = json.loads(line) if is_mark else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
             self.findings.append(Finding("changed", "is not JSON", **place))
         elif record.get("kind") == "gap":
+            lost = record.get("lost")
+            if type(lost) is not int or not 0 < lost <= _MOST_LOST:
+                self.findings.append(Finding("changed", "is a gap that does not say how much was lost", **place))
+                return
             writer.gaps += 1
-            writer.lost += record["lost"] if type(record.get("lost")) is int else 0
+            writer.lost += lost
         elif record.get("kind") == "checkpoint":
             writer.checkpoints += 1
             finding = self._checkpoint(writer, record, place)

@@ -100,6 +100,7 @@ def _of_service(parts: Parts) -> Iterator[Reading]:
     queues = [server.queue for server in parts.servers]
     yield single(catalogue.IN_FLIGHT, float(sum(queue.queued + queue.in_flight for queue in queues)))
     yield single(catalogue.SHED, float(sum(queue.shed for queue in queues)))
+    yield single(catalogue.EXPIRED, float(sum(queue.expired for queue in queues)))
     yield single(catalogue.UNAUTHENTICATED, float(parts.admission.unauthenticated))
     yield from _of_caches(parts.counts)
     yield from _of_log(parts.sink)

@@ -50,7 +50,10 @@ IN_FLIGHT = Family("pdp_calls_in_flight", "gauge", "Calls that are being answere
 SHED = Family(
     "pdp_calls_shed_total",
     "counter",
-    "Calls refused before anybody looked at them, because `limits.concurrent_rpcs` were in flight.",
+    "Calls refused before anybody looked at them, because too many waited or they would have waited for too long.",
+)
+EXPIRED = Family(
+    "pdp_calls_expired_total", "counter", "Calls that nobody looked at, because their callers waited no longer."
 )
 UNAUTHENTICATED = Family(
     "pdp_callers_unauthenticated_total", "counter", "gRPC calls refused because nobody knows who makes them."
@@ -116,7 +119,7 @@ STARTED = Family("process_start_time_seconds", "gauge", "When the oldest process
 FAMILIES: Final = {
     family.name: family
     for family in (
-        *(DECISIONS, RPC_SECONDS, RPC_ERRORS, LAYER_SECONDS, IN_FLIGHT, SHED, UNAUTHENTICATED, TOKENS_REFUSED),
+        *(DECISIONS, RPC_SECONDS, RPC_ERRORS, LAYER_SECONDS, IN_FLIGHT, SHED, EXPIRED, UNAUTHENTICATED, TOKENS_REFUSED),
         *(GATEWAY_DENIALS, INTERCEPTORS, INTERCEPTOR_SECONDS, UNHEALTHY, CACHE_HITS, CACHE_MISSES),
         *(LOG_WAITING, LOG_DROPPED, LOG_FAILING, SNAPSHOT, SNAPSHOT_AGE, SNAPSHOT_LOADED, RELOADS, KEYS_AGE),
         *(SPANS_LOST, DEGRADED, READY, BUILD, WORKERS, WORKERS_UP, RESTARTS, STUCK, CPU, MEMORY, FILES, STARTED),

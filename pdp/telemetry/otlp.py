@@ -73,30 +73,40 @@ class OtlpExporter:
             self._held.append(span)
 
     def close(self) -> None:
-        """Send what is held, once more, and take no more."""
+        """Send what can be sent of what is held in a moment, and take no more."""
         self._closing.set()
         self._thread.join()
         self._channel.close()
 
     def _run(self) -> None:
         while not self._closing.wait(_SEND_SECONDS):
-            self._send_all(_EXPORT_SECONDS)
-        self._send_all(_LAST_EXPORT_SECONDS)
+            while not self._closing.is_set() and self._send_some(_EXPORT_SECONDS):
+                pass
+        until = time.monotonic() + _LAST_EXPORT_SECONDS
+        while (seconds := until - time.monotonic()) > 0 and self._send_some(seconds):
+            pass
+        self._lose(len(self._held))
 
-    def _send_all(self, seconds: float) -> None:
-        while self._held:
-            spans = [self._held.popleft() for _ in islice(self._held.copy(), _MOST_AT_ONCE)]
-            try:
-                request = export_request(self._resource, self._scope, spans)
-                self._call(request, timeout=seconds, metadata=self._headers)
-            except Exception as error:  # noqa: BLE001 - the top of a thread: it would end, and all spans be lost
-                self._failed(error, len(spans))
-                return
-            self._failing = False
+    def _send_some(self, seconds: float) -> bool:
+        """Whether there were spans, and the collector took them."""
+        spans = [self._held.popleft() for _ in islice(self._held.copy(), _MOST_AT_ONCE)]
+        if not spans:
+            return False
+        try:
+            request = export_request(self._resource, self._scope, spans)
+            self._call(request, timeout=seconds, metadata=self._headers)
+        except Exception as error:  # noqa: BLE001 - the top of a thread: it would end, and all spans be lost
+            self._failed(error, len(spans))
+            return False
+        self._failing = False
+        return True
 
-    def _failed(self, error: Exception, count: int) -> None:
+    def _lose(self, count: int) -> None:
         for _ in range(count):
             self._lost.add()
+
+    def _failed(self, error: Exception, count: int) -> None:
+        self._lose(count)
         if not self._failing:
             cause = error.details() if isinstance(error, grpc.Call) else str(error)
             _log.warning("traces cannot be sent", error=cause)

@@ -11,7 +11,8 @@ import json
 import mmap
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pdp.errors import UnavailableError
@@ -28,6 +29,11 @@ class SharedTools:
         self._descriptor = os.open(path.with_suffix(".version"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._descriptor, _NUMBER_BYTES)
         self._number = mmap.mmap(self._descriptor, _NUMBER_BYTES)
+        with self._alone():
+            if not self.version() and not path.exists():
+                self._replace({})
+            # A process that was killed may have written a change and not told it.
+            self._tell()
 
     def version(self) -> int:
         """The number; another one than before means that there is something to read."""
@@ -38,32 +44,39 @@ class SharedTools:
         try:
             listed = json.loads(self._path.read_bytes())
             return {(server, name): digest for server, name, digest in listed}
-        except FileNotFoundError:
-            return {}
         except (OSError, ValueError, TypeError) as error:
             raise UnavailableError("which tools have changed cannot be read") from error
 
     def change(self, found: Mapping[tuple[str, str], str | None]) -> dict[tuple[str, str], str]:
         """Note digests, None for what is as pinned again; gives what is known then. Raises UnavailableError."""
-        # The file's lock is between processes; all threads of this one hold it together.
-        with self._lock:
-            return self._change(found)
-
-    def _change(self, found: Mapping[tuple[str, str], str | None]) -> dict[tuple[str, str], str]:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        try:
+        with self._alone():
             known = self.read()
             for key, digest in found.items():
                 if digest is None:
                     known.pop(key, None)
                 else:
                     known[key] = digest
-            new = self._path.with_suffix(f".{os.getpid()}")
-            new.write_text(json.dumps([[*key, digest] for key, digest in known.items()]))
-            new.replace(self._path)
-            self._number[:_NUMBER_BYTES] = (self.version() + 1).to_bytes(_NUMBER_BYTES, "little")
-        except OSError as error:
-            raise UnavailableError("which tools have changed cannot be written") from error
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            try:
+                self._replace(known)
+            except OSError as error:
+                raise UnavailableError("which tools have changed cannot be written") from error
+            self._tell()
         return known
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        # The file's lock is between processes; all threads of this one hold it together.
+        with self._lock:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _replace(self, known: Mapping[tuple[str, str], str]) -> None:
+        new = self._path.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps([[*key, digest] for key, digest in known.items()]))
+        new.replace(self._path)
+
+    def _tell(self) -> None:
+        self._number[:_NUMBER_BYTES] = (self.version() + 1).to_bytes(_NUMBER_BYTES, "little")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -107,10 +108,11 @@ class Heartbeat:
         while not self._stopped.wait(_BEAT_SECONDS):
             try:
                 self._write()
-            except OSError as error:
-                # A disk that is full says nothing about this process: it is alive, and touching takes no room.
-                _log.error("status cannot be written", error=str(error))
-                self._beat.touch()
+            except Exception as error:  # noqa: BLE001 - the top of a thread: the worker would be taken for dead
+                _log.error("status cannot be written", error=str(error) or type(error).__name__)
+                # It is alive all the same, and touching takes no room.
+                with contextlib.suppress(OSError):
+                    self._beat.touch()
 
     def _write(self) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -44,9 +45,13 @@ class RuntimeDirectory:
 def runtime_directory() -> Iterator[RuntimeDirectory]:
     """A new one, removed at the end. Raises OSError."""
     path = Path(tempfile.mkdtemp(prefix="pdp-"))
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        # What removes old files from directories for temporary ones (systemd-tmpfiles) leaves those that are locked.
+        fcntl.flock(held, fcntl.LOCK_SH)
         yield RuntimeDirectory(path)
     finally:
+        os.close(held)
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -113,7 +113,8 @@ class Supervisor:
         if arrived is not signal.SIGHUP:
             return arrived
         for worker in self._workers:
-            if worker.process is not None:
+            # Before its first sign of life a worker would end of it, and has not begun to read the bundle.
+            if worker.process is not None and self._runtime.beat(worker.index).exists():
                 worker.process.send_signal(signal.SIGHUP)
         return None
 

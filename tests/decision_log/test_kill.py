@@ -61,12 +61,20 @@ def finish(directory: Path, until: Callable[[], object] = lambda: True) -> None:
     assert problems == []
 
 
+def _texts(log: Path) -> list[tuple[Path, bytes]]:
+    """The files of a log and what is in them, with none missed that is put aside meanwhile."""
+    while True:
+        earlier = rotated(log)
+        found = [(path, path.read_bytes()) for path in (*earlier, log)]
+        if rotated(log) == earlier:
+            return found
+
+
 def chains(directory: Path) -> Iterator[bytes]:
     """Every line of the log; each file's lines must follow from one another."""
     for log in (directory / "log.jsonl", *directory.glob("log.[0-9].jsonl")):
         heads: dict[str, Link] = {}
-        for path in (*rotated(log), log):
-            text = path.read_bytes()
+        for path, text in _texts(log):
             assert text.endswith(b"\n") or not text
             for line in text.splitlines():
                 link = stated(line)

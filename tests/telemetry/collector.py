@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,9 +26,12 @@ class Collector:
         self._spans: list[Any] = []
         self.metadata: dict[str, Any] = {}
         self.address = ""
+        #: How long it takes to take some.
+        self.delay_seconds = 0.0
 
     def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Take spans."""
+        time.sleep(self.delay_seconds)
         with self._lock:
             self.metadata.update((str(key), value) for key, value in context.invocation_metadata() or ())
             for resource in request.resource_spans:

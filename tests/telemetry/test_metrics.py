@@ -150,6 +150,23 @@ def test_shed_calls_count(tmp_path: Path) -> None:
         assert reload.result().revision
 
 
+def test_calls_whose_time_is_over_count(tmp_path: Path) -> None:
+    """A call whose caller gives up while it waits for a thread is counted, and not among those that were shed."""
+    with observed(tmp_path, server={"threads": 1}, limits={"queue_ms": 60_000}) as service:
+        address = service.app.telemetry_address
+        held = hold_reloads(service)
+        reload = service.admin.Reload.future(admin_service_pb2.ReloadRequest(), timeout=TIMEOUT_SECONDS)
+        assert held.entered.wait(TIMEOUT_SECONDS)
+        with connect(service.address) as other:
+            waiting = Client(other).decision.Authorize.future(tool_call(), timeout=TIMEOUT_SECONDS)
+            wait_until(lambda: value(address, "pdp_calls_in_flight") == 2, "the call waits")
+            waiting.cancel()
+        held.release.set()
+        assert reload.result().revision
+        wait_until(lambda: value(address, "pdp_calls_expired_total") == 1, "the call is dropped")
+        assert value(address, "pdp_calls_shed_total") == 0
+
+
 def test_without_an_address_nobody_listens(tmp_path: Path) -> None:
     """The listener is off unless it is configured."""
     with serving(tmp_path) as service:

@@ -15,8 +15,10 @@ import structlog
 
 from pdp import logs
 from pdp.errors import ConfigError
+from pdp.telemetry import otlp
 from pdp.telemetry.metrics import Metrics
 from pdp.telemetry.observer import Observer, Told
+from pdp.telemetry.otlp_wire import SpanRecord
 from pdp.telemetry.scope import current
 from pdp.telemetry.traceparent import Parent, parse
 from pdp.telemetry_config import TelemetryConfig
@@ -215,6 +217,21 @@ def test_a_collector_that_is_not_there(tmp_path: Path) -> None:
         assert service.authorize(tool_call()).decision_id
         address = service.app.telemetry_address
         wait_until(lambda: value(address, "pdp_spans_lost_total") >= 1, "spans that are lost")
+
+
+def test_a_slow_collector_holds_up_nobody(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of the service all spans together get the time of one export; what is left then is lost, and told."""
+    monkeypatch.setattr(otlp, "_SEND_SECONDS", 60)
+    monkeypatch.setattr(otlp, "_LAST_EXPORT_SECONDS", 0.2)
+    collector.delay_seconds = 0.05
+    metrics = Metrics()
+    exporter = otlp.OtlpExporter(collector.address, None, (), "1", metrics.spans_lost)
+    for _ in range(8_192):
+        exporter.send(SpanRecord("1" * 32, "2" * 16, "", "span", 2, 1, 2, {}))
+    exporter.close()
+    (lost,) = metrics.spans_lost.reading().figures.values()
+    assert 0 < lost < 8_192
+    assert lost + len(collector.spans) >= 8_192
 
 
 @pytest.mark.parametrize(

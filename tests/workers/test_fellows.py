@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ from pdp.live_definitions import TOOL_CHANGED, LiveDefinitions
 from pdp.servicers.fellows import joined
 from pdp.workers.changed_tools import SharedTools
 from pdp.workers.fellows import Heartbeat, WorkerFellows
-from pdp.workers.orders import Orders, RuntimeDirectory
+from pdp.workers.orders import Orders, RuntimeDirectory, runtime_directory
 from tests.waiting import wait_until
 
 KEY = ("srv", "read")
@@ -113,8 +114,11 @@ def test_a_worker_that_cannot_write_is_not_well(tmp_path: Path) -> None:
     assert list(outdated.degraded_reasons) == ["worker 1 cannot write how it is"]
 
 
-def test_a_worker_beats_also_where_it_cannot_write(tmp_path: Path) -> None:
-    """A disk without room makes it no dead one."""
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "no room"), UnavailableError("which tools have changed cannot be read"), KeyError()]
+)
+def test_a_worker_beats_also_where_it_cannot_write(tmp_path: Path, error: Exception) -> None:
+    """Neither a disk without room nor a status that nobody can tell makes it a dead one."""
     runtime = RuntimeDirectory(tmp_path)
     well = threading.Event()
     well.set()
@@ -122,7 +126,7 @@ def test_a_worker_beats_also_where_it_cannot_write(tmp_path: Path) -> None:
     def account() -> pb.GetStatusResponse:
         if well.is_set():
             return status(0)
-        raise OSError(errno.ENOSPC, "no room")
+        raise error
 
     heart = Heartbeat(Orders(Config(server=ServerConfig(workers=2)), 0, 2, os.getpid(), runtime), account)
     heart.start()
@@ -133,6 +137,18 @@ def test_a_worker_beats_also_where_it_cannot_write(tmp_path: Path) -> None:
         assert runtime.status(0).stat().st_mtime == written
     finally:
         heart.stop()
+
+
+def test_nobody_cleans_up_what_is_in_use() -> None:
+    """The directory of the workers is locked while it is there, for those who remove old files."""
+    with runtime_directory() as runtime:
+        descriptor = os.open(runtime.path, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+    assert not runtime.path.exists()
 
 
 # --- changed tools ---------------------------------------------------------------------------------------------------
@@ -174,7 +190,25 @@ def test_changes_of_many_at_once_are_all_kept(tmp_path: Path, processes: int) ->
     for thread in threads:
         thread.join()
     assert len(shared[0].read()) == 80
-    assert shared[0].version() == 80
+    assert shared[0].version() == 80 + processes
+
+
+def test_a_lost_file_denies_everything(tmp_path: Path) -> None:
+    """Where somebody removed the file nobody knows what has changed, and none of it is forgotten."""
+    tools = SharedTools(tmp_path / "tools")
+    tools.change({KEY: "d"})
+    (tmp_path / "tools").unlink()
+    for act in (tools.read, lambda: tools.change({("srv", "other"): "d"})):
+        with pytest.raises(UnavailableError):
+            act()
+
+
+def test_a_change_is_known_also_where_its_writer_was_killed(tmp_path: Path) -> None:
+    """What was written and not told is told by the worker that comes in the place of the one that was killed."""
+    other = LiveDefinitions(SharedTools(tmp_path / "tools"))
+    (tmp_path / "tools").write_text('[["srv", "read", "d"]]')
+    SharedTools(tmp_path / "tools")
+    assert other.denial({KEY: _Tool()}, *KEY) is TOOL_CHANGED  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("text", ["{", "[[1]]", '{"a": 1}', "null"])

@@ -96,6 +96,25 @@ def test_all_workers_are_started_and_ended(runtime: RuntimeDirectory) -> None:
     assert all(w.process is not None and w.process.returncode == -signal.SIGTERM for w in supervisor._workers)
 
 
+def test_a_reload_ends_no_worker_that_begins(runtime: RuntimeDirectory) -> None:
+    """SIGHUP is passed on to workers that show that they live; one that does not yet would end of it."""
+    supervisor = Supervisor(CONFIG, runtime, command=SERVING)
+    begins, serves = supervisor._workers
+    supervisor._start(serves)
+    wait_until(lambda: supervisor._is_serving(serves) and runtime.beat(1).exists(), "the second worker")
+    supervisor._start(begins)
+    assert begins.process is not None
+    assert serves.process is not None
+    try:
+        runtime.beat(0).unlink(missing_ok=True)
+        supervisor._next(Script(signal.SIGHUP))
+        assert serves.process.wait(30) == -signal.SIGHUP
+    finally:
+        begins.process.communicate()
+        serves.process.communicate()
+    assert begins.process.returncode == 0
+
+
 def test_a_worker_that_keeps_failing_is_given_time(runtime: RuntimeDirectory) -> None:
     """After each start that comes to nothing the pause is twice as long, up to ten seconds; others are not held up."""
     clock = Clock()

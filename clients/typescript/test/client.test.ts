@@ -1,7 +1,7 @@
 /** The client against a real gRPC server in this process that answers as each test says. */
 
 import assert from "node:assert/strict";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -192,7 +192,11 @@ test("the call ends with CANCELLED when its signal says so", async () => {
 });
 
 test("the key goes with each call, over a unix socket too", async () => {
-  const socket = `unix:${join(mkdtempSync(join(tmpdir(), "pdp-client-")), "s")}`;
+  const directory = mkdtempSync(join(tmpdir(), "pdp-client-"));
+  cleanups.push(() => {
+    rmSync(directory, { recursive: true });
+  });
+  const socket = `unix:${join(directory, "s")}`;
   const seen: unknown[] = [];
   const handler: Handler = (call, reply) => {
     seen.push(...call.metadata.get("authorization"));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +16,11 @@ from pdp.cli.log_query import Follower
 from pdp.decision_log.chain import Link, beginning, linked
 from pdp.decision_log.marks import checkpoint_line, gap_line
 from pdp.decision_log.signing_key import read_signing_key
+from pdp.errors import ConfigError
 
 Run = Callable[..., Any]
 WRITER, OTHER = "a" * 32, "b" * 32
+OWN, OTHERS = os.geteuid(), os.geteuid() + 1
 
 
 def record(number: int, *, decision: str = "ALLOW", agent: str = "bot", tool: str = "srv/read", **more: Any) -> str:
@@ -39,6 +42,30 @@ def key(pdp: Run, tmp_path: Path) -> Path:
     assert path.stat().st_mode & 0o777 == 0o600
     path.with_suffix(".pub").write_text(outcome.out)
     return path
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "taken"),
+    [
+        (0o400, OWN, True),
+        (0o440, OWN, False),
+        (0o604, OWN, False),
+        (0o440, OTHERS, True),
+        (0o460, OTHERS, False),
+        (0o444, OTHERS, False),
+    ],
+)
+def test_a_key_that_others_can_read(key: Path, mode: int, owner: int, taken: bool) -> None:
+    """Its group may read a key that belongs to somebody else, as orchestrators hand them over; nobody else may."""
+    if owner != OWN and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    key.chmod(mode)
+    os.chown(key, owner, -1)
+    if taken:
+        read_signing_key(key)
+    else:
+        with pytest.raises(ConfigError, match="others can read"):
+            read_signing_key(key)
 
 
 def lines(count: int, key: Path | None = None, writer: str = WRITER) -> list[bytes]:
@@ -85,6 +112,43 @@ def test_a_bad_log(pdp: Run, tmp_path: Path, key: Path) -> None:
     assert f"{log}:5: changed: record 5 of writer {WRITER}: " in outcome.out
     assert f"missing: record 7 of writer {WRITER}: record 7 is missing" in outcome.out
     assert "2 findings" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"kind":"checkpoint","a":' + "[" * 100_000 + "]" * 100_000 + "}", "changed"),
+        ('{"kind":"gap","lost":' + "9" * 4_300 + "}", "changed"),
+        ('{"kind":"gap","lost":-7}', "changed"),
+        ('{"kind":"gap","lost":true}', "changed"),
+    ],
+    ids=["deep", "many lost", "less than none lost", "no number"],
+)
+def test_a_hostile_log_gives_findings(pdp: Run, tmp_path: Path, text: str, kind: str) -> None:
+    """What somebody else wrote into the log is found to be wrong, and is no failure of who looks."""
+    log = tmp_path / "decisions.jsonl"
+    log.write_bytes(linked(beginning(WRITER), text)[1])
+    outcome = pdp("log", "verify", log, "--json")
+    assert (outcome.status, [each["kind"] for each in outcome.document["findings"]]) == (1, [kind])
+
+
+def test_a_number_that_no_record_can_have(pdp: Run, tmp_path: Path) -> None:
+    """All records up to it are missing, however many these are."""
+    log = tmp_path / "decisions.jsonl"
+    last = f'{{"kind":"authorize","writer":"{WRITER}","seq":{10**19 - 1},"hash":"{"0" * 64}"}}\n'
+    log.write_bytes(b"".join(lines(1)) + last.encode())
+    outcome = pdp("log", "verify", log)
+    assert outcome.status == 1
+    assert f"records 3 to {10**19 - 2} are missing" in outcome.out
+
+
+def test_a_compressed_file_that_is_damaged(pdp: Run, tmp_path: Path) -> None:
+    """It cannot be read, which is a failure with a cause."""
+    log = tmp_path / "decisions.jsonl.1.gz"
+    log.write_bytes(gzip.compress(b"".join(lines(3)))[:10] + b"\xff" * 100)
+    outcome = pdp("log", "verify", log)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "the log cannot be read: " in outcome.err
 
 
 def test_what_cannot_be_read(pdp: Run, tmp_path: Path, key: Path) -> None:

@@ -19,7 +19,7 @@ from pdp.decision_log.chain import Link, beginning, follows, stated
 from pdp.decision_log.draining import Checkpoints
 from pdp.decision_log.sinks import LogUnavailableError, Remaining
 from pdp.decision_log.slot import claim
-from pdp.decision_log.spool import WhenFull
+from pdp.decision_log.spool import Spool, WhenFull
 from pdp.decision_log.spool_sink import SpoolSink
 from pdp.private_directory import UntrustedDirectoryError
 from tests.waiting import wait_until
@@ -160,6 +160,19 @@ def test_a_record_may_be_larger_than_a_segment(world: World) -> None:
     world.whole_chain()
 
 
+def test_a_killed_writer_leaves_large_records_in_their_place(tmp_path: Path) -> None:
+    """Segments are brought back in the order of their records, also where one was made ahead that was too small."""
+    first = Spool(claim(tmp_path / "spool"), MIB, "deny")
+    first.prepare()
+    for number, size in enumerate((10, 300_000, 10, 10)):
+        first.write(record(number, size))
+    head = first.head
+    os.close(first._slot._lock)  # as the end of the process does
+    second = Spool(claim(tmp_path / "spool"), MIB, "deny")
+    assert second.head == head
+    assert numbers([line for batch in second.backlog.batches() for line in batch.lines]) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("when_full", ["block", "drop", "deny"])
 def test_a_record_that_never_fits_waits_for_nothing_useful(world: World, when_full: WhenFull) -> None:
     """A record larger than the whole spool is refused or dropped, and the next one goes through."""
@@ -173,6 +186,17 @@ def test_a_record_that_never_fits_waits_for_nothing_useful(world: World, when_fu
     sink.write(record(1))
     wait_until(lambda: numbers(world.medium.records) == [1], "the next one is delivered")
     assert sink.status().dropped == (1 if when_full == "drop" else 0)
+
+
+def test_a_record_that_never_fits_does_not_make_the_log_full(world: World) -> None:
+    """Where one call's record was too large there is room for those of others, and the status says so."""
+    sink = world.sink("deny")
+    sink.write(record(0))
+    wait_until(lambda: sink._spool._next is not None, "there is a segment ahead")
+    with pytest.raises(LogUnavailableError):
+        sink.write(record(1, 2 * MIB))
+    wait_until(lambda: not sink.status().full, "there is room")
+    wait_until(lambda: sink.status().failing is None, "nothing fails")
 
 
 def test_a_dead_medium_fails_no_call_while_there_is_room(world: World) -> None:
