@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2_grpc
+from pdp._gen.pdp.v1 import decision_pb2, decision_service_pb2_grpc, interceptor_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from tests.faults.worlds import REPEATED, SERVER, TOOLS, Rules, arguments, read
 
@@ -32,7 +32,7 @@ GONE = "gone"
 _PAUSE_SECONDS = 0.002
 _RECONNECT_MS = 100
 #: So many characters of a decision's id name the process that made it.
-_PROCESS_CHARACTERS = 20
+PROCESS_CHARACTERS = 20
 _ALLOW, _DENY = decision_pb2.DECISION_ALLOW, decision_pb2.DECISION_DENY
 
 
@@ -62,7 +62,7 @@ class Asker:
         self._random = random.Random(seed)
         self._number = seed * 10_000_000 % 400_000_000 + REPEATED
         self._kinds: list[Callable[[], None]] = [self._authorize, self._authorize, self._batch, self._decide]
-        self._kinds.append(self._filter)
+        self._kinds += [self._intercept, self._filter]
         self._open: grpc.Channel | None = None
         self._gave_up = False
 
@@ -135,6 +135,15 @@ class Asker:
         if answer.decision == _ALLOW and json.loads(answer.arguments_json) != {"n": seen}:
             raise _WrongError(f"{name} {number} goes on as {answer.arguments_json!r}")
 
+    def _intercept(self) -> None:
+        name, number, call, subject = self._call()
+        request = pb.InterceptRequest(phase=interceptor_pb2.PHASE_REQUEST, subject=subject, tool_call=call)
+        answer = self._sent(self._stub.Intercept, request)
+        seen = self._rules(answer.revision).seen(name, number)
+        self._note(answer)
+        if answer.decision != _ALLOW or json.loads(answer.arguments_json) != {"n": seen}:
+            raise _WrongError(f"{name} {number} is {answer}")
+
     def _filter(self) -> None:
         *_, subject = self._call()
         listed = [pb.ListedTool(name=name) for name in TOOLS]
@@ -151,12 +160,15 @@ class Asker:
     def _check(self, answer: Any, name: str, seen: int) -> None:
         rules = self._rules(answer.revision)
         expected = _ALLOW if rules.allows(name, seen) else _DENY
-        self._process = answer.decision_id[:_PROCESS_CHARACTERS]
+        self._note(answer)
+        if answer.decision != expected:
+            raise _WrongError(f"{name} {seen} by {rules} is {answer}")
+
+    def _note(self, answer: Any) -> None:
+        self._process = answer.decision_id[:PROCESS_CHARACTERS]
         self.notes.last_begun[self._process] = self._begun
         self.notes.ids.append(answer.decision_id)
         self.notes.answered[answer.revision] += 1
-        if answer.decision != expected:
-            raise _WrongError(f"{name} {seen} by {rules} is {answer}")
 
     def _rules(self, revision: str) -> Rules:
         if revision not in self._table:

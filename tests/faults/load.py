@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.asking import GONE
+from tests.faults.records import lines
 from tests.faults.worlds import Rules, oracle, written
 from tests.waiting import wait_until
 from tests.workers.fleet import PDP
@@ -74,21 +75,11 @@ class Outcome:
 
     def unlogged(self, log: Path, torn: int = 0) -> set[str]:
         """Answered decisions without a line in this decision log; at most `torn` lines may not be whole."""
-        # Every worker has a file of its own: `decisions.jsonl`, `decisions.1.jsonl`.
-        files = log.parent.glob(f"{log.stem}*{log.suffix}")
-        lines = [_record(line) for file in files for line in file.read_bytes().splitlines()]
-        assert lines.count(None) <= torn, "lines that are torn"
-        logged = Counter(line.get("decision_id") for line in lines if line is not None)
+        found = lines(log)
+        assert found.count(None) <= torn, "lines that are torn"
+        logged = Counter(line.get("decision_id") for line in found if line is not None)
         assert max(logged[name] for name in self.ids) <= 1, "a decision was written twice"
         return {*self.ids} - logged.keys()
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return None
-    return found
 
 
 class Load:
