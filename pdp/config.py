@@ -255,12 +255,24 @@ def load_config(
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(path.read_text("utf-8"))
+        if _has_huge_number(document):
+            raise ValueError("A number in it has more than 64 bits")
+        return document
     except OSError as error:
         raise ConfigError([f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}"]) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         message = str(error)
         raise ConfigError([f"`{path}` is not valid TOML: {message[:1].lower()}{message[1:]}"]) from error
+
+
+def _has_huge_number(value: Any) -> bool:
+    """Whether a number in there has more bits than TOML's; one of thousands of digits could not even be shown."""
+    if isinstance(value, dict):
+        return any(map(_has_huge_number, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_huge_number, value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
@@ -284,7 +296,7 @@ def _list(text: str) -> Any:
     """A list in TOML's notation; anything else, `[::1]:7437` too, is its only item."""
     try:
         return tomllib.loads(f"list = {text}")["list"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return [text]
 
 

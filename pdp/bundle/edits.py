@@ -74,7 +74,7 @@ def _read(source: Source) -> tuple[tomlkit.TOMLDocument, AoT]:
     try:
         document = tomlkit.parse(file.content if file else b"")
         bindings = document.setdefault("interceptor", tomlkit.aot())
-    except (TOMLKitError, UnicodeDecodeError, RecursionError) as error:
+    except (TOMLKitError, ValueError, RecursionError) as error:
         raise BundleError([Problem(MANIFEST, 0, 0, f"cannot be edited: {str(error).lower()}")]) from error
     if not isinstance(bindings, AoT):
         message = "cannot be edited: write each binding as a table of its own, under `[[interceptor]]`"

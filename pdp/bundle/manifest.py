@@ -119,6 +119,8 @@ def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
         return Manifest(), [Problem(PATH, 0, 0, f"not UTF-8 at byte {error.start}")]
     except tomllib.TOMLDecodeError as error:
         return Manifest(), [_syntax_problem(content.decode(), str(error))]
+    except ValueError:
+        return Manifest(), [Problem(PATH, 1, 1, "not valid TOML: a number has thousands of digits")]
     except RecursionError:
         return Manifest(), [Problem(PATH, 1, 1, "nests too deeply")]
     try:

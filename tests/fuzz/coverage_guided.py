@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
+from tempfile import gettempdir
 
 import atheris
 
@@ -17,7 +19,11 @@ with atheris.instrument_imports(include=["pdp"]):
     from pdp.cedar.arguments import parse_type
     from pdp.cedar.json_text import canonical_text
     from pdp.cedar.strict_json import JsonError, parse_object, parse_value
-    from pdp.errors import InvalidArgumentsError
+    from pdp.cli.config import toml_text
+    from pdp.cli.log_query import record_of, shown
+    from pdp.config import load_config
+    from pdp.decision_log.verifying import Verification
+    from pdp.errors import ConfigError, InvalidArgumentsError
     from pdp.identity.compact_tokens import read_compact
     from pdp.sandbox.model import GuestFailureError, Phase
     from pdp.sandbox.reply import read_reply
@@ -65,6 +71,28 @@ def _reply(data: bytes) -> None:
         assert reply.verdict == json.loads(data)["verdict"]
 
 
+def _configuration(data: bytes) -> None:
+    file = Path(gettempdir()) / "pdp.toml"
+    file.write_bytes(data)
+    told: Sequence[str] | None = None
+    try:
+        toml_text(load_config(file, {}))
+    except ConfigError as error:
+        told = error.problems
+    assert told is None or (told and all(told))
+
+
+def _log(data: bytes) -> None:
+    """Nothing that came after what was written passes for it, and every record can be shown."""
+    verification = Verification()
+    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+        verification.feed("log", number, line)
+        record = record_of(line)
+        if record is not None:
+            assert shown(record).isprintable()
+    assert verification.finish() or not data
+
+
 def _token(data: bytes) -> None:
     try:
         read_compact(data.decode("latin-1"))
@@ -78,6 +106,8 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "manifest": _manifest,
     "reply": _reply,
     "token": _token,
+    "configuration": _configuration,
+    "log": _log,
 }
 
 

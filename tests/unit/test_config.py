@@ -176,6 +176,9 @@ def test_other_variables_are_left_alone(variable: str) -> None:
         ("x =", "is not valid TOML: "),
         (b"\xff", "is not valid TOML: "),
         ("a = " + "[" * 100_000, "is not valid TOML: "),
+        ("a = " + "9" * 5_000, "is not valid TOML: "),
+        ("[bundle]\nmax_files = 0x" + "f" * 5_000, "is not valid TOML: a number in it has more than 64 bits"),
+        ("[bundle]\nsource = [{a = 9223372036854775808}]", "is not valid TOML: a number in it has more than 64 bits"),
         ("[server]\nthreads = 1\nthreads = 2", "is not valid TOML: "),
     ],
 )

@@ -110,6 +110,8 @@ class Connection:
         self._names = certificate_names
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
         self._head: Head | None = None
+        #: The answer to HEAD has none, also where the rest of its head is refused.
+        self._without_body = False
         self._idle = False
         #: No further request is taken.
         self._ending = False
@@ -155,7 +157,7 @@ class Connection:
 
     async def _respond(self) -> Response | None:
         """The answer to the next request; None where the peer closed instead."""
-        self._head = None
+        self._head, self._without_body = None, False
         deadline = time.monotonic() + self._limits.request_seconds
         try:
             async with asyncio.timeout_at(deadline):
@@ -191,6 +193,7 @@ class Connection:
         if isinstance(event, h11.ConnectionClosed):
             return None
         assert isinstance(event, h11.Request), "a request begins with its head"
+        self._without_body = event.method == b"HEAD"
         headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
         head = Head(event.method.decode("ascii"), event.target.decode("ascii"), headers, self._names, deadline)
         if event.http_version not in _VERSIONS:
@@ -232,7 +235,7 @@ class Connection:
             headers.append(("Connection", "close"))
         reason = HTTPStatus(response.status).phrase
         sent = self._h11.send(h11.Response(status_code=response.status, headers=headers, reason=reason)) or b""
-        if self._head is None or self._head.method != "HEAD":
+        if not self._without_body:
             sent += self._h11.send(h11.Data(data=response.body)) or b""
         sent += self._h11.send(h11.EndOfMessage()) or b""
         self._writer.write(sent)
