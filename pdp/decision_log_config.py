@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from pdp.named_path import NamedPath
 from pdp.text_lists import each, is_line
@@ -13,6 +13,15 @@ _Positive = Annotated[int, Field(ge=1)]
 #: The name of a header in gRPC.
 _HeaderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=256)]
 _Lines = Annotated[tuple[str, ...], each(is_line, "is no text of one line")]
+
+
+def _one_line(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isprintable():
+        raise ValueError("it is no text of one line")
+    return secret
+
+
+_Secret = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
 class DecisionLogConfig(BaseModel):
@@ -54,8 +63,18 @@ class DecisionLogConfig(BaseModel):
     nats_servers: _Lines = ()
     #: A subject that a JetStream stream listens to.
     nats_subject: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
+    #: Certificates, PEM, that those of `tls://` servers are checked with instead of the system's.
+    nats_ca: NamedPath | None = None
     #: A credentials file, as `nsc` makes them.
     nats_credentials: NamedPath | None = None
+    #: A file with the seed of an nkey.
+    nats_nkey_seed: NamedPath | None = None
+    #: A user; with `nats_password`.
+    nats_user: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
+    #: The user's password.
+    nats_password: _Secret = SecretStr("")
+    #: A token, for servers that know one only.
+    nats_token: _Secret = SecretStr("")
     #: Lines held in memory for a slow sink; further ones are dropped and counted. Only without a spool.
     buffer_lines: _Positive = 100_000
 
@@ -69,6 +88,18 @@ class DecisionLogConfig(BaseModel):
         ]
         if self.spool_dir == "" and self.sink in ("otlp", "nats"):
             problems.append(f"`decision_log.spool_dir` is empty, and the sink `{self.sink}` needs a spool")
+        problems += self._nats_problems()
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _nats_problems(self) -> list[str]:
+        if bool(self.nats_user) != bool(self.nats_password.get_secret_value()):
+            return ["`decision_log.nats_user` and `decision_log.nats_password` go together"]
+        ways = (self.nats_credentials, self.nats_nkey_seed, self.nats_user, self.nats_token.get_secret_value())
+        if sum(bool(way) for way in ways) > 1:
+            names = "`nats_credentials`, `nats_nkey_seed`, `nats_user` and `nats_token`"
+            return [f"`decision_log`: of {names} at most one is used"]
+        if any("@" in server for server in self.nats_servers):
+            return ["`decision_log.nats_servers`: write credentials in `nats_user`, `nats_password` or `nats_token`"]
+        return []

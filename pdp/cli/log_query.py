@@ -28,7 +28,7 @@ def run(arguments: Namespace) -> int:
     matches = _matcher(arguments)
     lines = (line for _, _, line in log_lines(arguments.paths))
     for line in _and_new_ones(lines, arguments):
-        record = _record(line)
+        record = record_of(line)
         if record is None:
             tell("a line is no record; `pdp log verify` says which")
         elif matches(record):
@@ -39,7 +39,8 @@ def run(arguments: Namespace) -> int:
     return 0 if found else 1
 
 
-def _record(line: bytes) -> Record | None:
+def record_of(line: bytes) -> Record | None:
+    """What a line of a log says, None where that is no record."""
     try:
         record = json.loads(line) if line.isascii() else None
     except (ValueError, RecursionError):
@@ -142,7 +143,8 @@ def _tool(record: Record) -> str:
 def _policies(record: Record) -> list[Any]:
     policies, errors = record.get("policies"), record.get("errors")
     found = list(policies) if isinstance(policies, list) else []
-    return found + [each.get("policy") for each in errors or () if isinstance(each, dict)]
+    told = errors if isinstance(errors, list) else []
+    return found + [each.get("policy") for each in told if isinstance(each, dict)]
 
 
 def _ids(record: Record) -> tuple[Any, ...]:
@@ -154,6 +156,9 @@ def shown(record: Record) -> str:
     if record.get("kind") == "gap":
         lost = f"{record.get('lost')} records lost since {record.get('since')}"
         return f"{printable(str(record.get('time')))} {painted('GAP', 'red')} {printable(lost)}"
+    if record.get("kind") == "refused":
+        text = f"record {record.get('seq')} refused by the sink: {record.get('cause')}"
+        return f"{printable(str(record.get('time')))} {painted('REFUSED', 'red')} {printable(text)}"
     decision = str(record.get("decision", record.get("kind")))
     color = {"ALLOW": "green", "DENY": "red"}.get(decision, "dim")
     policies = ", ".join(map(str, _policies(record)))

@@ -18,7 +18,9 @@ from pdp.decision_log.signing_key import read_public_key
 from pdp.decision_log.verifying import Finding, Verification, Writer
 
 _FINDING_KEYS = ("kind", "message", "file", "line", "writer", "seq")
-_WRITER_KEYS = ("id", "first_seq", "records", "lost", "gaps", "checkpoints", "vouched_seq", "vouched_time", "closed")
+_WRITER_KEYS = (
+    "id", "first_seq", "records", "lost", "refused", "gaps", "checkpoints", "vouched_seq", "vouched_time", "closed"
+)  # fmt: skip
 
 
 def run(arguments: Namespace) -> int:
@@ -81,6 +83,8 @@ def _text(findings: Iterable[Finding], writers: Iterable[Writer], *, signed: boo
         if writer.gaps:
             times = counted(writer.gaps, "time")
             yield f"  {counted(writer.lost, 'record')} could not be written, {times}, as the log itself says"
+        if writer.refused:
+            yield f"  {counted(writer.refused, 'record')} refused by the sink, with a line that says so in each place"
         yield f"  {_vouched(writer, signed=signed)}"
     if not signed:
         yield "signatures were not checked: give `--public-key`"

@@ -43,7 +43,7 @@ def _add_query(group: Commands) -> None:
         ("--policy", "ID", "a policy that decided or failed"),
         ("--caller", "NAME", "who called this service"),
         ("--id", "ID", "of the decision, the request or the session"),
-        ("--kind", "KIND", "`authorize`, `decide`, `intercept`, `candidate`, `gap` or `checkpoint`"),
+        ("--kind", "KIND", "`authorize`, `decide`, `intercept`, `candidate`, `gap`, `refused` or `checkpoint`"),
     ):
         parser.add_argument(flag, metavar=metavar, type=text, help=help_text)
     parser.add_argument("--follow", action="store_true", help="go on with what comes; for one file")

@@ -25,7 +25,8 @@ class Batch:
     @property
     def lines(self) -> list[bytes]:
         """The records, without their line ends."""
-        return self.data.splitlines()
+        # A record with damage may hold a carriage return, which ends no line.
+        return self.data.split(b"\n")[:-1]
 
     @property
     def last_seq(self) -> int:
@@ -36,8 +37,21 @@ class Batch:
         """What comes after the record of this number, if anything does."""
         if seq < self.first_seq:
             return self
-        lines = self.data.splitlines(keepends=True)[seq - self.first_seq + 1 :]
-        return Batch(self.writer, seq + 1, b"".join(lines)) if lines else None
+        lines = self.lines[seq - self.first_seq + 1 :]
+        return Batch(self.writer, seq + 1, _joined(lines)) if lines else None
+
+    def halves(self) -> tuple[Batch, ...]:
+        """It in two parts; none for a single record."""
+        lines = self.lines
+        middle = len(lines) // 2
+        if not middle:
+            return ()
+        first, second = _joined(lines[:middle]), _joined(lines[middle:])
+        return Batch(self.writer, self.first_seq, first), Batch(self.writer, self.first_seq + middle, second)
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
 
 
 class Backlog:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pdp.decision_log.backlog import Backlog, Batch
 from pdp.decision_log.exporting import Exporter
-from pdp.decision_log.marks import checkpoint_line
+from pdp.decision_log.marks import Refused, checkpoint_line
+from pdp.decision_log.sieve import Sieve
 from pdp.decision_log.slot import Slot, abandoned
 from pdp.decision_log.spool import Spool
 from pdp.errors import PdpError
@@ -61,11 +62,13 @@ class Drain:
         self._slot = slot
         self._root = root
         self._open_exporter = open_exporter
-        self._exporter = exporter
+        self._exporter = Sieve(exporter, self._refused)
         self._checkpoints = checkpoints
         self._on_error = on_error
         self._closing = threading.Event()
         self._old: Iterator[Batch] | None = spool.backlog.batches()
+        #: Up to where the backlog was delivered before. Not further: a number with damage may be any.
+        self._old_delivered_seq = spool.delivered_seq
         self._batch: Batch | None = None
         #: Why the medium took nothing the last time; empty if it did.
         self.failing = ""
@@ -79,10 +82,13 @@ class Drain:
 
     @property
     def oldest_unix_ns(self) -> int | None:
-        """When the oldest record that is not delivered was made."""
+        """When the oldest record that is not delivered was made; None also where damage made that no time."""
         batch = self._batch
         match = _TIME.search(batch.data) if batch is not None else None
-        return int(datetime.fromisoformat(f"{match[1].decode()}+00:00").timestamp() * 1e9) if match else None
+        try:
+            return int(datetime.fromisoformat(f"{match[1].decode()}+00:00").timestamp() * 1e9) if match else None
+        except ValueError:
+            return None
 
     @property
     def held_bytes(self) -> int:
@@ -160,7 +166,7 @@ class Drain:
         """Take the next batch to be delivered, if there is one."""
         if self._old is not None:
             for found in self._old:
-                self._batch = found.after(self._spool.delivered_seq)
+                self._batch = found.after(self._old_delivered_seq)
                 if self._batch is not None:
                     return True
             self._old = None
@@ -199,18 +205,25 @@ class Drain:
         state = slot.state()
         if backlog.head is None or backlog.head.seq <= state.delivered:
             return
-        with contextlib.closing(self._open_exporter(slot.number)) as exporter:
+        with contextlib.closing(Sieve(self._open_exporter(slot.number), self._refused)) as exporter:
             for found in backlog.batches():
                 batch = found.after(state.delivered)
                 if batch is None:
                     continue
                 if self._closing.is_set() or not self._exported(exporter, batch):
                     return
-                state = state._replace(delivered=batch.last_seq)
-                slot.keep(state)
+                slot.keep(state._replace(delivered=batch.last_seq))
             exporter.sync()
         self._tell_damage(backlog)
         backlog.remove(keep_last=True)
+
+    def _refused(self, refused: Refused, count: int, only_marks: bool) -> None:
+        since_ns = self.oldest_unix_ns or time.time_ns()
+        # To tell at once that a gap was refused would make another one, and so on for ever.
+        self._spool.lose_refused(None if only_marks else refused, count, since_ns)
+        numbers = f"{refused.first_seq} to {refused.last_seq}" if refused.last_seq > refused.first_seq else None
+        which = f"{count} of the records {numbers}" if numbers else f"the record {refused.first_seq}"
+        self._tell("its sink refuses what it will never take", f"{which} of {refused.writer}: {refused.cause}")
 
     def _tell_damage(self, backlog: Backlog) -> None:
         if backlog.damaged_bytes:

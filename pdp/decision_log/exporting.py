@@ -26,3 +26,18 @@ class Exporter(Protocol):
 
 class ExportError(OSError):
     """The medium did not take a batch, for a reason that is not an error of the operating system."""
+
+
+class RefusedError(ExportError):
+    """The medium took nothing of a batch, and says that this very batch is why: it would not take it later either.
+
+    Whether that is so is found out by `Sieve`.
+    """
+
+
+class RejectedError(ExportError):
+    """The medium took a batch but for `count` of its records, does not say which, and wants none of them again."""
+
+    def __init__(self, count: int, cause: str) -> None:
+        super().__init__(cause)
+        self.count = count

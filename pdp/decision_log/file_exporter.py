@@ -119,7 +119,8 @@ class FileExporter:
 
     def _write(self, data: bytes) -> None:
         if self._torn_at is not None:
-            os.ftruncate(self._descriptor, self._torn_at)
+            # Never longer: others may have emptied it meanwhile (`copytruncate`).
+            os.ftruncate(self._descriptor, min(self._torn_at, os.fstat(self._descriptor).st_size))
             self._torn_at = None
         end = os.fstat(self._descriptor).st_size
         rest = memoryview(data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -14,11 +16,51 @@ from pdp.decision_log.record import timestamp
 
 #: What is signed begins with this, so that a signature under anything else is none here.
 _PURPOSE = "pdp decision log checkpoint 1"
+#: How much of a sink's own words is kept.
+_MAX_CAUSE = 200
+#: How a line begins that stands in the place of a record.
+STUB_BEGIN = b'{"kind":"refused",'
+#: How the log's records about itself begin.
+MARK_BEGINS = (b'{"kind":"gap",', b'{"kind":"checkpoint",')
 
 
-def gap_line(time_ns: int, lost: int, since_ns: int) -> str:
-    """So many records were lost since then; both times are Unix times. Without a line end."""
-    return f'{{"kind":"gap","time":"{timestamp(time_ns)}","lost":{lost},"since":"{timestamp(since_ns)}"}}'
+class Refused(NamedTuple):
+    """Records of a chain that the sink does not take: some of those with these numbers.
+
+    `hash` is that of the record, where there is one number; empty where the sink does not say which records it means.
+    """
+
+    writer: str
+    first_seq: int
+    last_seq: int
+    hash: bytes
+    cause: str
+
+
+def gap_line(time_ns: int, lost: int, since_ns: int, refused: Refused | None = None) -> str:
+    """So many records were lost since then; both times are Unix times. Without a line end.
+
+    `refused` says which, where they were written and the sink did not take them.
+    """
+    text = f'{{"kind":"gap","time":"{timestamp(time_ns)}","lost":{lost},"since":"{timestamp(since_ns)}"'
+    if refused is None:
+        return text + "}"
+    numbers = f'"writer":"{refused.writer}","first_seq":{refused.first_seq},"last_seq":{refused.last_seq}'
+    digest = f',"hash":"{refused.hash.hex()}"' if refused.hash else ""
+    return f'{text},"refused":{{{numbers}{digest},"cause":{_quoted(refused.cause)}}}}}'
+
+
+def stub_line(time_ns: int, place: Link, cause: str) -> bytes:
+    """What goes to the sink instead of a record that it does not take; with its line end.
+
+    It has the record's place and hash, so that what comes after it can still be verified.
+    """
+    text = f'{{"kind":"refused","time":"{timestamp(time_ns)}","cause":{_quoted(cause)},"writer":"{place.writer}"'
+    return f'{text},"seq":{place.seq},"hash":"{place.hash.hex()}"}}\n'.encode("ascii")
+
+
+def _quoted(cause: str) -> str:
+    return json.dumps(cause[:_MAX_CAUSE])
 
 
 def checkpoint_line(time_ns: int, head: Link, key: Ed25519PrivateKey | None, *, closing: bool) -> str:

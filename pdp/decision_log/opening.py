@@ -44,7 +44,7 @@ def open_sink(
         if key is not None:
             raise ConfigError(["`decision_log.signing_key` signs what goes by way of a spool; there is none"])
         return _in_memory(config, on_error)
-    identity, open_exporter = _medium(config, on_error, service)
+    identity, open_exporter = _medium(config, service)
     base = Path(config.spool_dir) if config.spool_dir is not None else state_directory(environ) / "spool"
     root = base / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     open_exporter = open_exporter or partial(_open_stream, config, root / "turns")
@@ -64,13 +64,13 @@ class _MediumError(Exception):
     """A medium cannot be opened: its name and why."""
 
 
-def _medium(config: DecisionLogConfig, on_error: OnError, service: str) -> tuple[str, OpenExporter | None]:
+def _medium(config: DecisionLogConfig, service: str) -> tuple[str, OpenExporter | None]:
     """What tells the medium from others, and what opens it for a slot; None for a stream."""
     if config.sink == "otlp":
-        return f"otlp {config.otlp_endpoint}", opener(config, on_error)
+        return f"otlp {config.otlp_endpoint}", opener(config)
     if config.sink == "nats":
         names = (*config.nats_servers, config.nats_subject)
-        return f"nats {' '.join(names)}", _nats(config, on_error)
+        return f"nats {' '.join(names)}", _nats(config)
     if config.path is not None and config.sink == "file":
         path = config.path.absolute()
         if _is_stream(path):
@@ -79,13 +79,13 @@ def _medium(config: DecisionLogConfig, on_error: OnError, service: str) -> tuple
     return f"stdout {service}", None
 
 
-def _nats(config: DecisionLogConfig, on_error: OnError) -> OpenExporter:
+def _nats(config: DecisionLogConfig) -> OpenExporter:
     try:
         module = importlib.import_module("pdp.decision_log.nats_exporter")
     except ModuleNotFoundError as error:
         problem = "the sink `nats` needs a package that is missing; install `pdp[nats]`"
         raise ConfigError([problem]) from error
-    open_exporter: OpenExporter = module.opener(config, on_error)
+    open_exporter: OpenExporter = module.opener(config)
     return open_exporter
 
 

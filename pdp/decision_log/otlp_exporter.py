@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from pdp import __version__
 from pdp.decision_log.backlog import Batch
 from pdp.decision_log.chain import stated
 from pdp.decision_log.draining import OpenExporter
-from pdp.decision_log.exporting import ExportError
+from pdp.decision_log.exporting import ExportError, RefusedError, RejectedError
 from pdp.decision_log.otlp_messages import AnyValue, ExportRequest, ExportResponse, KeyValue, LogRecord
 from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import ConfigError
@@ -24,6 +25,12 @@ _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _TIMEOUT_SECONDS = 4.0
 #: `SEVERITY_NUMBER_INFO`.
 _INFO = 9
+#: What servers answer to a message that is too large for them: grpc's C core and Go, Java, .NET, and tonic. The same
+#: code is otherwise that of a quota, which is about all records.
+_TOO_LARGE = re.compile("larger than max|exceeds (?:the )?maximum|length too large", re.IGNORECASE)
+_TOO_LARGE_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE)
+#: Times are numbers of 64 bits.
+_END_OF_TIME_NS = 2**64
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 30.0
 #: What of a record becomes an attribute, beside being in the body.
 _ATTRIBUTES = ("kind", "decision", "code", "decision_id", "caller", "revision", "request_id", "session_id")
@@ -35,11 +42,10 @@ class OtlpExporter:
     The protocol has nothing that tells a record that is sent again from another; `log.record.uid` does.
     """
 
-    def __init__(self, channel: grpc.Channel, headers: Mapping[str, str], on_error: Callable[[str], None]) -> None:
+    def __init__(self, channel: grpc.Channel, headers: Mapping[str, str]) -> None:
         self._channel = channel
         self._export = channel.unary_unary(_METHOD, ExportRequest.SerializeToString, ExportResponse.FromString)
         self._headers = tuple(headers.items())
-        self._on_error = on_error
         self._retry_at = 0.0
         self._retry_seconds = _FIRST_RETRY_SECONDS
 
@@ -50,14 +56,17 @@ class OtlpExporter:
         try:
             answer = self._export(_request(batch), timeout=_TIMEOUT_SECONDS, metadata=self._headers)
         except grpc.RpcError as error:
+            text = f"the collector answers {error.code().name}: {str(error.details())[:200]}"
+            if _is_for_ever(error):
+                raise RefusedError(text) from error
             self._retry_at = time.monotonic() + self._retry_seconds
             self._retry_seconds = min(2 * self._retry_seconds, _LAST_RETRY_SECONDS)
-            raise ExportError(f"the collector answers {error.code().name}: {str(error.details())[:200]}") from error
+            raise ExportError(text) from error
         self._retry_seconds, self._retry_at = _FIRST_RETRY_SECONDS, 0.0
-        if rejected := answer.partial_success.rejected_log_records:
+        if (rejected := answer.partial_success.rejected_log_records) > 0:
             # The protocol forbids to send them again.
             reason = answer.partial_success.error_message[:200]
-            self._on_error(f"the collector rejected {rejected} records: {reason}")
+            raise RejectedError(rejected, f"the collector rejected {rejected} records: {reason}")
 
     def sync(self) -> None:
         """Nothing to be done: the collector has answered."""
@@ -67,7 +76,13 @@ class OtlpExporter:
         self._channel.close()
 
 
-def opener(config: DecisionLogConfig, on_error: Callable[[str], None]) -> OpenExporter:
+def _is_for_ever(error: Any) -> bool:
+    if error.code() in _TOO_LARGE_CODES:
+        return _TOO_LARGE.search(str(error.details())) is not None
+    return bool(error.code() is grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def opener(config: DecisionLogConfig) -> OpenExporter:
     """What opens the exporter that a configuration asks for. Raises ConfigError."""
     parts = urlsplit(config.otlp_endpoint)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/") or parts.query:
@@ -77,9 +92,9 @@ def opener(config: DecisionLogConfig, on_error: Callable[[str], None]) -> OpenEx
     headers = {name: value.get_secret_value() for name, value in config.otlp_headers.items()}
     options = (("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 5_000))
     if parts.scheme == "http":
-        return lambda slot: OtlpExporter(grpc.insecure_channel(target, options), headers, on_error)
+        return lambda slot: OtlpExporter(grpc.insecure_channel(target, options), headers)
     credentials = grpc.ssl_channel_credentials(_certificates(config))
-    return lambda slot: OtlpExporter(grpc.secure_channel(target, credentials, options), headers, on_error)
+    return lambda slot: OtlpExporter(grpc.secure_channel(target, credentials, options), headers)
 
 
 def _certificates(config: DecisionLogConfig) -> bytes | None:
@@ -109,7 +124,7 @@ def _log_record(line: bytes, now: int) -> Any:
     record.body.string_value = text
     try:
         content = json.loads(text)
-    except ValueError:  # damaged in the spool; the collector gets it as it is
+    except (ValueError, RecursionError):  # damaged in the spool; the collector gets it as it is
         content = {}
     record.time_unix_nano = _unix_ns(content.get("time"))
     record.attributes.extend(
@@ -121,11 +136,15 @@ def _log_record(line: bytes, now: int) -> Any:
 
 
 def _unix_ns(moment: Any) -> int:
+    """Since the epoch; 0 for what is no time, or none that the protocol can tell."""
     try:
-        return int(datetime.fromisoformat(moment).timestamp() * 1e6) * 1_000
-    except (TypeError, ValueError):
+        found = int(datetime.fromisoformat(moment).timestamp() * 1e6) * 1_000
+    except (TypeError, ValueError, OverflowError):
         return 0
+    return found if 0 <= found < _END_OF_TIME_NS else 0
 
 
 def _text(key: str, value: str) -> Any:
-    return KeyValue(key=key, value=AnyValue(string_value=value))
+    # Half of a character, which an escape with damage can be, has no form in UTF-8.
+    text = value.encode("utf-8", "backslashreplace").decode()
+    return KeyValue(key=key, value=AnyValue(string_value=text))

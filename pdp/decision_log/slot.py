@@ -22,6 +22,8 @@ _MAX_SLOTS = 1_000
 _STATE = struct.Struct("<QQQ")
 _CHECKSUM = struct.Struct("<I")
 _STATE_BYTES = _STATE.size + _CHECKSUM.size
+#: No slot counts lost records further than this.
+MOST_LOST = 2**64 - 1
 
 
 class State(NamedTuple):

@@ -15,10 +15,10 @@ from typing import Literal
 
 from pdp.decision_log.backlog import BATCH_BYTES, Backlog, Batch
 from pdp.decision_log.chain import beginning, linked
-from pdp.decision_log.marks import gap_line
+from pdp.decision_log.marks import Refused, gap_line
 from pdp.decision_log.segment import Segment, room_for, segment_path
 from pdp.decision_log.sinks import LogUnavailableError, Remaining
-from pdp.decision_log.slot import Slot, State
+from pdp.decision_log.slot import MOST_LOST, Slot, State
 from pdp.private_directory import sync
 
 WhenFull = Literal["block", "drop", "deny"]
@@ -124,10 +124,11 @@ class Spool:
         self._keep(state._replace(lost=0, lost_since_ns=0))
         return True
 
-    def _lose(self) -> None:
-        self.dropped += 1
+    def _lose(self, count: int = 1) -> None:
+        self.dropped += count
         state = self._state
-        self._keep(state._replace(lost=state.lost + 1, lost_since_ns=state.lost_since_ns or time.time_ns()))
+        lost = min(state.lost + count, MOST_LOST)
+        self._keep(state._replace(lost=lost, lost_since_ns=state.lost_since_ns or time.time_ns()))
 
     def _keep(self, state: State) -> None:
         self._state = state
@@ -225,6 +226,17 @@ class Spool:
         """Everything up to this record is with the medium."""
         with self._lock:
             self._keep(self._state._replace(delivered=seq))
+
+    def lose_refused(self, refused: Refused | None, count: int, since_ns: int) -> None:
+        """So many records are lost because the medium will not have them: tell which in the chain.
+
+        Where the spool is full or closed, and for None, only their number is told, before the next record.
+        """
+        with self._lock:
+            if refused is not None and self._append(gap_line(time.time_ns(), count, since_ns, refused)):
+                self.dropped += count
+            else:
+                self._lose(count)
 
     @property
     def delivered_seq(self) -> int:

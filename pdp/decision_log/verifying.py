@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from pdp.decision_log.chain import Link, beginning, follows, stated
-from pdp.decision_log.marks import key_name, vouches
+from pdp.decision_log.marks import MARK_BEGINS, STUB_BEGIN, key_name, vouches
+from pdp.decision_log.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Writer:
     #: Records that were lost when they were made, as the log itself says.
     lost: int = 0
     gaps: int = 0
+    #: Records that the sink did not take, and that a stub stands for.
+    refused: int = 0
     checkpoints: int = 0
     #: The last record that a good checkpoint vouches for, and when that was made.
     vouched_seq: int = 0
@@ -48,6 +51,9 @@ class Writer:
     missing: list[range] = field(default_factory=list)
     #: The hash of each record that a checkpoint may still name.
     recent: dict[int, bytes] = field(default_factory=dict)
+    #: Where each stub stands, and the hash in it; and the head before the last line, if that was one.
+    stubs: dict[int, tuple[str, int, str]] = field(default_factory=dict)
+    before_stub: Link | None = None
 
     @property
     def not_vouched(self) -> int:
@@ -73,6 +79,7 @@ class Verification:
         self._partial = partial
         self.writers: dict[str, Writer] = {}
         self.findings: list[Finding] = []
+        self._refusals = Refusals()
 
     def feed(self, file: str, number: int, line: bytes) -> None:
         """The next line, with its line end if it has one."""
@@ -87,13 +94,26 @@ class Verification:
     def finish(self) -> list[Finding]:
         """Everything that is wrong, once all lines were fed."""
         for writer in self.writers.values():
+            self.findings += self._doubtful(writer)
             for gap in writer.missing:
                 first, last = gap[0], gap[-1]
                 text = f"record {first} is missing" if first == last else f"records {first} to {last} are missing"
+                text += self._refusals.remark(writer.id, gap)
                 self.findings.append(Finding("missing", text, writer=writer.id, seq=gap[0]))
             if self._keys and not writer.vouched_time:
                 self.findings.append(Finding("unsigned", "no checkpoint vouches for any record", writer=writer.id))
         return self.findings
+
+    def _doubtful(self, writer: Writer) -> Iterator[Finding]:
+        """Records that have stubs, and that nothing to be believed says to be refused."""
+        for seq, (file, line, digest) in writer.stubs.items():
+            doubt = self._refusals.doubt(writer.id, seq, digest, self._is_vouched)
+            if doubt:
+                yield Finding("missing", f"record {seq} is missing: {doubt}", file, line, writer.id, seq)
+
+    def _is_vouched(self, place: tuple[str, int]) -> bool:
+        """Whoever can write the log could have put a gap at the end of a chain, to explain what they removed."""
+        return not self._keys or place[1] <= self.writers[place[0]].vouched_seq
 
     def _take(self, file: str, number: int, line: bytes, link: Link) -> None:
         writer = self.writers.get(link.writer)
@@ -101,18 +121,28 @@ class Verification:
             writer = self.writers[link.writer] = self._begun(line, link)
         head = writer.head
         place: dict[str, Any] = {"file": file, "line": number, "writer": link.writer, "seq": link.seq}
+        is_stub = line.startswith(STUB_BEGIN)
+        if link == head and not is_stub and _was_taken_after_all(writer, line):
+            self._look_into(writer, line, place)
+            return
         if link.seq <= head.seq:
             self.findings.append(_passed(writer, link.seq, place))
             return
         if link.seq > head.seq + 1:
             writer.missing.append(range(head.seq + 1, link.seq))
-        elif not follows(head, line) and not (self._partial and writer.records == 0 and head.seq):
+        # Whether a stub has the record's hash shows in the next record.
+        elif not is_stub and not follows(head, line) and not (self._partial and not head.hash):
             self.findings.append(Finding("changed", "does not follow from the record before it", **place))
         # What it says of itself is what the next one was made from, if it is this line that was changed.
         writer.head = link
-        writer.records += 1
         writer.recent[link.seq] = link.hash
         writer.recent.pop(link.seq - _RECENT, None)
+        writer.before_stub = head if is_stub else None
+        if is_stub:
+            writer.refused += 1
+            writer.stubs[link.seq] = (file, number, link.hash.hex())
+            return
+        writer.records += 1
         self._look_into(writer, line, place)
 
     def _begun(self, line: bytes, link: Link) -> Writer:
@@ -121,7 +151,7 @@ class Verification:
         return Writer(link.writer, first, head)
 
     def _look_into(self, writer: Writer, line: bytes, place: dict[str, Any]) -> None:
-        is_mark = line.startswith((b'{"kind":"checkpoint",', b'{"kind":"gap",'))
+        is_mark = line.startswith(MARK_BEGINS)
         writer.closed = False
         try:
             record = json.loads(line) if is_mark else {}
@@ -133,9 +163,9 @@ class Verification:
             lost = record.get("lost")
             if type(lost) is not int or not 0 < lost <= _MOST_LOST:
                 self.findings.append(Finding("changed", "is a gap that does not say how much was lost", **place))
-                return
-            writer.gaps += 1
-            writer.lost += lost
+            elif self._refusals.tell(record, (writer.id, place["seq"])):
+                writer.gaps += 1
+                writer.lost += lost
         elif record.get("kind") == "checkpoint":
             writer.checkpoints += 1
             finding = self._checkpoint(writer, record, place)
@@ -165,6 +195,17 @@ class Verification:
         writer.vouched_seq, writer.vouched_time = seq, moment
         writer.closed = closing and seq == place["seq"] - 1
         return None
+
+
+def _was_taken_after_all(writer: Writer, line: bytes) -> bool:
+    """Whether this is the record that the stub just before it stands for; the stub is forgotten then."""
+    if writer.before_stub is None or not follows(writer.before_stub, line):
+        return False
+    del writer.stubs[writer.head.seq]
+    writer.before_stub = None
+    writer.refused -= 1
+    writer.records += 1
+    return True
 
 
 def _passed(writer: Writer, seq: int, place: dict[str, Any]) -> Finding:

@@ -61,8 +61,8 @@ def finish(directory: Path, until: Callable[[], object] = lambda: True) -> None:
     assert problems == []
 
 
-def _texts(log: Path) -> list[tuple[Path, bytes]]:
-    """The files of a log and what is in them, with none missed that is put aside meanwhile."""
+def contents(log: Path) -> list[tuple[Path, bytes]]:
+    """Each file of a log, oldest first, and what is in it; a rotation meanwhile would hide one."""
     while True:
         earlier = rotated(log)
         found = [(path, path.read_bytes()) for path in (*earlier, log)]
@@ -74,7 +74,7 @@ def chains(directory: Path) -> Iterator[bytes]:
     """Every line of the log; each file's lines must follow from one another."""
     for log in (directory / "log.jsonl", *directory.glob("log.[0-9].jsonl")):
         heads: dict[str, Link] = {}
-        for path, text in _texts(log):
+        for path, text in contents(log):
             assert text.endswith(b"\n") or not text
             for line in text.splitlines():
                 link = stated(line)

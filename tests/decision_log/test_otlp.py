@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 import grpc
 import pytest
 
-from pdp.decision_log import otlp_exporter
+from pdp.decision_log import otlp_exporter, sieve
 from pdp.decision_log.opening import open_sink
 from pdp.decision_log.otlp_messages import ExportRequest, ExportResponse
 from pdp.decision_log.sinks import DecisionSink
+from pdp.decision_log.verifying import Finding, Verification
 from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import ConfigError
+from tests.certificates import Authority, Pair
 from tests.waiting import wait_until
 
 LINE = (
@@ -40,11 +43,15 @@ class Collector:
         self.metadata: dict[str, str] = {}
         self.failures: list[grpc.StatusCode] = []
         self.rejected = 0
+        #: What is answered to a request, by its text; None takes it.
+        self.judge: Callable[[str], grpc.StatusCode | None] = lambda text: None
 
     def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
         """The one method."""
         if self.failures:
             context.abort(self.failures.pop(0), "not now")
+        if (code := self.judge(str(request))) is not None:
+            context.abort(code, "no")
         self.metadata = {str(key): str(value) for key, value in context.invocation_metadata()}
         self.requests.append(request)
         answer = ExportResponse()
@@ -65,19 +72,32 @@ def collector() -> Collector:
     return Collector()
 
 
-@pytest.fixture
-def address(collector: Collector) -> Iterator[str]:
-    """Where it listens."""
-    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+@contextmanager
+def served(collector: Collector, pair: Pair | None, options: tuple[tuple[str, int], ...] = ()) -> Iterator[str]:
+    """Where it listens; with TLS if it has a certificate."""
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0), *options])
     method = grpc.unary_unary_rpc_method_handler(
         collector.Export, ExportRequest.FromString, ExportResponse.SerializeToString
     )
     name = "opentelemetry.proto.collector.logs.v1.LogsService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": method}),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    if pair is None:
+        address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        credentials = grpc.ssl_server_credentials([(pair.key, pair.certificate)])
+        address = f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
     server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(None).wait()
+    try:
+        yield address
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def address(collector: Collector) -> Iterator[str]:
+    """Where it listens."""
+    with served(collector, None) as found:
+        yield found
 
 
 @contextmanager
@@ -116,6 +136,29 @@ def test_records_arrive(tmp_path: Path, collector: Collector, address: str) -> N
     assert problems == []
 
 
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [
+        ("2026-01-02T03", "0026-01-02T03"),
+        ("2026-01-02T03", "9999-01-02T03"),
+        ("2026-01-02T03:04:05.678901Z", "0001-01-01"),
+        ('"d%d"', '"\\ud83d"'),
+        ('"code":', '"code":' + "[" * 50_000),
+    ],
+)
+def test_a_record_with_damage_holds_up_no_other(
+    tmp_path: Path, collector: Collector, address: str, sound: str, damaged: str
+) -> None:
+    """What a record says may have no form in the protocol: it arrives as the line that it is, and others after it."""
+    problems: list[str] = []
+    with sink(tmp_path, address, problems) as opened:
+        opened.write(LINE.replace(sound, damaged))
+        opened.write(LINE % 1)
+        wait_until(lambda: len(collector.records) == 2, "both arrive")
+    assert collector.records[0].body.string_value.startswith(LINE.replace(sound, damaged)[:-1])
+    assert problems == []
+
+
 def test_a_collector_that_fails_is_asked_again(
     tmp_path: Path, collector: Collector, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,14 +173,159 @@ def test_a_collector_that_fails_is_asked_again(
 
 
 def test_rejected_records_are_told_and_not_sent_again(tmp_path: Path, collector: Collector, address: str) -> None:
-    """A partial success is final, as the protocol has it; the service's own log hears of it."""
+    """A partial success is final, says the protocol; it is counted and told. A rejected gap makes no further gap."""
     collector.rejected = 1
     problems: list[str] = []
     with sink(tmp_path, address, problems) as opened:
         opened.write(LINE % 1)
-        wait_until(lambda: problems, "it is told")
-    assert problems[0] == "the collector rejected 1 records: too old"
-    assert len([each for each in collector.records if "d1" in each.body.string_value]) == 1
+        wait_until(lambda: opened.status().dropped == 2, "it is counted, and so is the gap")
+    assert any(problem.endswith("the collector rejected 1 records: too old") for problem in problems)
+    assert kinds(collector) == ["authorize", "gap"]
+    assert bodies(collector)[1]["refused"]["first_seq"] == bodies(collector)[1]["refused"]["last_seq"] == 1
+
+
+def bodies(collector: Collector) -> list[dict[str, Any]]:
+    """What the collector has."""
+    return [json.loads(each.body.string_value) for each in collector.records]
+
+
+def kinds(collector: Collector) -> list[str]:
+    """Which kinds of records the collector has."""
+    return [record["kind"] for record in bodies(collector)]
+
+
+def verified(collector: Collector) -> tuple[list[Finding], int, int]:
+    """What is wrong with what the collector has, and how many records were refused and lost."""
+    verification = Verification()
+    for number, record in enumerate(collector.records, start=1):
+        verification.feed("collector", number, record.body.string_value.encode() + b"\n")
+    findings = verification.finish()
+    [writer] = verification.writers.values()
+    return findings, writer.refused, writer.lost
+
+
+def test_a_record_that_is_too_large_for_the_collector(tmp_path: Path, collector: Collector) -> None:
+    """With a real limit of a server all other records arrive; the large one is counted, told, and in the chain."""
+    problems: list[str] = []
+    limit = (("grpc.max_receive_message_length", 60_000),)
+    with served(collector, None, limit) as address:  # noqa: SIM117 - the server ends last
+        with sink(tmp_path, address, problems) as opened:
+            for number in range(300):
+                large = number == 150
+                opened.write((LINE % number)[:-1] + f',"filler":"{"x" * (100_000 if large else 300)}"}}')
+            wait_until(lambda: opened.status().lag_records == 0, "all is delivered")
+            status = opened.status()
+    assert (status.dropped, status.failing) == (1, None)
+    assert {f"d{number}" for number in range(300)} - {record.get("decision_id") for record in bodies(collector)} == {
+        "d150"
+    }
+    assert Counter(kinds(collector)) == {"authorize": 299, "refused": 1, "gap": 1}
+    assert verified(collector) == ([], 1, 1)
+    [told] = [problem for problem in problems if "refuses what it will never take" in problem]
+    assert "the record 151 of" in told
+    assert "RESOURCE_EXHAUSTED" in told
+
+
+def test_a_record_that_the_collector_finds_invalid(tmp_path: Path, collector: Collector, address: str) -> None:
+    """`INVALID_ARGUMENT` for one record keeps no other record."""
+    collector.judge = lambda text: grpc.StatusCode.INVALID_ARGUMENT if '"d7"' in text else None
+    with sink(tmp_path, address, []) as opened:
+        for number in range(20):
+            opened.write(LINE % number)
+        wait_until(lambda: opened.status().lag_records == 0, "all is delivered")
+    assert Counter(kinds(collector)) == {"authorize": 19, "refused": 1, "gap": 1}
+    assert verified(collector) == ([], 1, 1)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+    ],
+)
+def test_a_collector_that_answers_everything_so_loses_nothing(
+    tmp_path: Path, collector: Collector, address: str, code: grpc.StatusCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is answered to every record is about none of them: nothing is lost, and all arrive when it is mended."""
+    monkeypatch.setattr(otlp_exporter, "_FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(sieve, "_FIRST_WAIT_SECONDS", 0.01)
+    collector.judge = lambda text: code
+    with sink(tmp_path, address, []) as opened:
+        for number in range(20):
+            opened.write(LINE % number)
+        wait_until(lambda: opened.status().failing, "it fails")
+        assert opened.status().dropped == 0
+        collector.judge = lambda text: None
+        wait_until(lambda: opened.status().lag_records == 0, "all is delivered")
+        assert opened.status().dropped == 0
+    assert kinds(collector) == ["authorize"] * 20
+
+
+def test_a_quota_is_not_about_a_record(
+    tmp_path: Path, collector: Collector, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`RESOURCE_EXHAUSTED` that says nothing of a size is answered to whatever comes too early: it comes again."""
+    monkeypatch.setattr(otlp_exporter, "_FIRST_RETRY_SECONDS", 0.01)
+    left = iter(range(3))
+    collector.judge = lambda text: (
+        grpc.StatusCode.RESOURCE_EXHAUSTED if "d1" in text and next(left, None) is not None else None
+    )
+    with sink(tmp_path, address, []) as opened:
+        opened.write(LINE % 1)
+        wait_until(lambda: opened.status().lag_records == 0, "it is delivered")
+        assert opened.status().dropped == 0
+    assert kinds(collector) == ["authorize"]
+
+
+def test_tls_with_the_right_and_a_wrong_authority(tmp_path: Path, collector: Collector) -> None:
+    """With a wrong authority nothing is sent, the failure is told and nothing lost; with the right one all arrives."""
+    authority, stranger = Authority("right"), Authority("wrong")
+    paths = {}
+    for name, each in (("right", authority), ("wrong", stranger)):
+        paths[name] = tmp_path / f"{name}.pem"
+        paths[name].write_bytes(each.pem)
+    problems: list[str] = []
+    with served(collector, authority.issue("127.0.0.1")) as address:
+        with sink(tmp_path, address, problems, otlp_ca=paths["wrong"]) as opened:
+            opened.write(LINE % 1)
+            wait_until(lambda: opened.status().failing, "it fails")
+            status = opened.status()
+            assert (status.lag_records, status.dropped) == (1, 0)
+        with sink(tmp_path, address, problems) as opened:  # the system's authorities do not know it either
+            wait_until(lambda: opened.status().failing, "it fails")
+        assert collector.records == []
+        assert "1 records wait in the spool" in problems
+        headers = {"authorization": "Bearer secret"}
+        with sink(tmp_path, address, problems, otlp_ca=paths["right"], otlp_headers=headers) as opened:
+            opened.write(LINE % 2)
+            wait_until(lambda: opened.status().lag_records == 0, "all is delivered")
+    assert [record["decision_id"] for record in bodies(collector)] == ["d1", "d2"]
+    assert collector.metadata["authorization"] == "Bearer secret"
+    assert "secret" not in "".join(problems)
+
+
+def test_tls_for_another_name(tmp_path: Path, collector: Collector) -> None:
+    """A certificate of the right authority for somebody else is none."""
+    authority = Authority()
+    path = tmp_path / "ca.pem"
+    path.write_bytes(authority.pem)
+    with served(collector, authority.issue("collector.example")) as address:  # noqa: SIM117 - the server ends last
+        with sink(tmp_path, address, [], otlp_ca=path) as opened:
+            opened.write(LINE % 1)
+            wait_until(lambda: opened.status().failing, "it fails")
+    assert collector.records == []
+
+
+def test_an_authority_that_is_not_there(tmp_path: Path) -> None:
+    """Certificates that cannot be read are a wrong configuration."""
+    more = {"otlp_ca": tmp_path / "absent"}
+    with pytest.raises(ConfigError, match="otlp_ca"), sink(tmp_path, "https://h:1", [], **more):
+        pass
 
 
 def test_a_collector_that_is_not_there(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jsonschema import Draft202012Validator
 
 from pdp.decision_log.chain import beginning, linked
-from pdp.decision_log.marks import checkpoint_line, gap_line
+from pdp.decision_log.marks import Refused, checkpoint_line, gap_line, stub_line
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "decision-record.schema.json"
 VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
@@ -38,6 +38,9 @@ def test_marks_are_as_published() -> None:
     lines = [checkpoint_line(1, head, signer, closing=closing) for signer in (key, None) for closing in (True, False)]
     for line in (gap_line(2_000, 3, 1_000), *lines):
         VALIDATOR.validate(chained(line))
+    for refused in (Refused("a" * 32, 1, 9, b"", "no"), Refused("a" * 32, 2, 2, bytes(32), '"\x1b\n\u2028')):
+        VALIDATOR.validate(chained(gap_line(2_000, 1, 1_000, refused)))
+        VALIDATOR.validate(json.loads(stub_line(2_000, head, refused.cause)))
 
 
 @pytest.mark.parametrize("name", ["kind", "time", "writer", "seq", "hash", "head"])

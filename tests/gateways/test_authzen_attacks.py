@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,17 @@ def test_requests(service: AuthZenService, name: str) -> None:
     assert json.loads(body)["error"]["status"] == status
     assert b"content-type: application/json" in head.lower()
     assert len(service.log.records) == before
+
+
+@pytest.mark.parametrize("rest", ["HTTP/3.1\r\n", "HTTP/1.1\r\nX: a\r\n b\r\n", "HTTP/1.1\r\nX: a\n"])
+def test_a_head_request_that_is_refused(
+    service: AuthZenService, logs: list[MutableMapping[str, Any]], rest: str
+) -> None:
+    """The answer to HEAD has no body, also to one that is no request; it is no bug of the service."""
+    received = service.raw(f"HEAD {EVALUATION} {rest}Host: x\r\n\r\n".encode())
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert (head[:10], body) in ((b"HTTP/1.1 4", b""), (b"HTTP/1.1 5", b""))
+    assert logs == []
 
 
 def test_a_method_that_is_not_allowed_names_the_one_that_is(service: AuthZenService) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
+from tests.certificates import Pair
 from tests.waiting import wait_until
 
 #: These messages have no types everywhere.
@@ -64,8 +65,8 @@ def attributes(holder: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector on a free port."""
+def collecting(pair: Pair | None = None) -> Iterator[Collector]:
+    """A collector on a free port, with TLS if it has a certificate."""
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
     method = grpc.unary_unary_rpc_method_handler(
@@ -73,7 +74,11 @@ def collecting() -> Iterator[Collector]:
     )
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
-    collector.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if pair is None:
+        collector.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        credentials = grpc.ssl_server_credentials([(pair.key, pair.certificate)])
+        collector.address = f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
     server.start()
     try:
         yield collector

@@ -6,6 +6,7 @@ import io
 import json
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pdp.telemetry.otlp_wire import SpanRecord
 from pdp.telemetry.scope import current
 from pdp.telemetry.traceparent import Parent, parse
 from pdp.telemetry_config import TelemetryConfig
+from tests.certificates import Authority
 from tests.gateways.authzen_service import EVALUATION, AuthZenClient, asked
 from tests.grpc.service import TIMEOUT_SECONDS, Service, configuration, failure, tool_call
 from tests.telemetry.collector import Collector, attributes, collecting
@@ -208,6 +210,28 @@ def test_headers_for_the_collector(tmp_path: Path, collector: Collector) -> None
         pass
     assert "line 1" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_traces_over_tls(tmp_path: Path) -> None:
+    """With the right authority spans arrive; with a wrong one none is sent, they are counted, and no call fails."""
+    authority = Authority("right")
+    for name, each in (("right", authority), ("wrong", Authority("wrong"))):
+        (tmp_path / f"{name}.pem").write_bytes(each.pem)
+    with collecting(authority.issue("127.0.0.1")) as collector:
+        for name in ("wrong", "right"):
+            ca = str(tmp_path / f"{name}.pem")
+            settings = {"otlp_endpoint": collector.address, "otlp_ca": ca, "trace_share": 1.0}
+            directory = tmp_path / f"with-{name}"
+            directory.mkdir()
+            with observed(directory, telemetry=settings) as service:
+                service.authorize(tool_call())
+                if name == "right":
+                    collector.named("DecisionService.Authorize")
+                else:
+                    address = service.app.telemetry_address
+                    lost = partial(value, address, "pdp_spans_lost_total")
+                    wait_until(lambda lost=lost: lost() >= 1, "spans that are lost")  # type: ignore[misc]
+                    assert collector.spans == []
 
 
 def test_a_collector_that_is_not_there(tmp_path: Path) -> None:

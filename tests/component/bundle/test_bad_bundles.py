@@ -435,6 +435,10 @@ MANIFESTS: dict[str, Case] = {
         ["bundle.toml:2:11: not valid TOML: cannot overwrite a value"],
     ),
     "bytes that are no text": ({"bundle.toml": b'name = "\xff"'}, ["bundle.toml: not UTF-8 at byte 8"]),
+    "a number without end": (
+        {"bundle.toml": "a = " + "9" * 5_000},
+        ["bundle.toml:1:1: not valid TOML: a number has thousands of digits"],
+    ),
     "nested lists": ({"bundle.toml": "a = " + "[" * 100_000}, ["bundle.toml:1:1: nests too deeply"]),
     "nested tables": ({"bundle.toml": "a = " + "{a=" * 100_000}, ["bundle.toml:1:1: nests too deeply"]),
     "a key of many parts": (

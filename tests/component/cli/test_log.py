@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pdp.cli.log_query import Follower
-from pdp.decision_log.chain import Link, beginning, linked
-from pdp.decision_log.marks import checkpoint_line, gap_line
+from pdp.decision_log.chain import Link, beginning, linked, stated
+from pdp.decision_log.marks import Refused, checkpoint_line, gap_line, stub_line
 from pdp.decision_log.signing_key import read_signing_key
 from pdp.errors import ConfigError
 
@@ -151,6 +151,27 @@ def test_a_compressed_file_that_is_damaged(pdp: Run, tmp_path: Path) -> None:
     assert "the log cannot be read: " in outcome.err
 
 
+def test_a_log_with_a_refused_record(pdp: Run, tmp_path: Path) -> None:
+    """What the sink refused is counted where the chain names it, shown when asked for, and else it is missing."""
+    log = tmp_path / "decisions.jsonl"
+    text = lines(3)[:-1]
+    place, last = stated(text[1][:-1]), stated(text[2][:-1])
+    assert place is not None
+    assert last is not None
+    gap = gap_line(1, 1, 1, Refused(WRITER, 2, 2, place.hash, "too large"))
+    text[1] = stub_line(1, place, "\x1b[31mtoo large")
+    log.write_bytes(b"".join(text))
+    outcome = pdp("log", "verify", log)
+    assert outcome.status == 1
+    assert f"{log}:2: missing: record 2 of writer {WRITER}: record 2 is missing: a line in its place" in outcome.out
+    log.write_bytes(b"".join([*text, linked(last, gap)[1]]))
+    outcome = pdp("log", "verify", log)
+    assert outcome.status == 0
+    assert "1 record refused by the sink" in outcome.out
+    assert "record 2 refused by the sink: " in (shown := pdp("log", "query", log).out)
+    assert "\x1b" not in shown
+
+
 def test_what_cannot_be_read(pdp: Run, tmp_path: Path, key: Path) -> None:
     """A file that is not there, a key that is none, and a log without records are failures, not findings."""
     log = tmp_path / "decisions.jsonl"
@@ -162,6 +183,15 @@ def test_what_cannot_be_read(pdp: Run, tmp_path: Path, key: Path) -> None:
     assert pdp("log", "query", tmp_path / "absent").status == 2
     assert pdp("log", "keygen", key).status == 2  # never overwrites
     assert pdp("log", "query", log, "--since", "yesterday").status == 2
+
+
+def test_a_search_passes_over_what_has_another_type(pdp: Run, tmp_path: Path) -> None:
+    """A record whose fields are not what they are in records keeps nobody from finding those behind it."""
+    log = tmp_path / "decisions.jsonl"
+    odd = linked(beginning(OTHER), '{"kind":"authorize","errors":5,"policies":7,"action":[]}')[1]
+    log.write_bytes(odd + b"".join(lines(3)))
+    searched = pdp("log", "query", log, "--policy", "p", "--json")
+    assert (searched.status, searched.out.count("\n")) == (0, 3), searched
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from pdp.decision_log.backlog import Batch
 from pdp.decision_log.chain import Link, beginning, follows, stated
 from pdp.decision_log.draining import Checkpoints
 from pdp.decision_log.sinks import LogUnavailableError, Remaining
-from pdp.decision_log.slot import claim
+from pdp.decision_log.slot import State, claim
 from pdp.decision_log.spool import Spool, WhenFull
 from pdp.decision_log.spool_sink import SpoolSink
 from pdp.private_directory import UntrustedDirectoryError
@@ -397,6 +398,44 @@ def test_a_damaged_segment_stops_nothing(world: World, damage: Callable[[bytes],
     whole = [line for line in text.splitlines() if line in damage(text).split(b"\n") and b"authorize" in line]
     assert set(whole) <= set(world.medium.lines)
     assert all(stated(line) for line in world.medium.lines)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace(b'"n":0,"filler"', b'"n":0,"fil\rer"'),
+        lambda text: text.replace(b',"seq":5,', b',"seq":15,'),
+        lambda text: text.replace(b"2026-01", b"2026-91"),
+    ],
+    ids=["a line end that is none", "a number", "no time"],
+)
+def test_a_damaged_record_takes_no_other_with_it(world: World, damage: Callable[[bytes], bytes]) -> None:
+    """A record that says something else is delivered as it is, all others too, and the state can be told meanwhile."""
+    text = left_behind(world, 20)
+    [path] = world.segments
+    assert damage(text) != text
+    path.write_bytes(damage(text))
+    with closing(claim(world.root)) as slot:
+        slot.keep(State(delivered=2))
+    world.medium.error = dead()
+    sink = world.sink()
+    wait_until(lambda: sink.status().failing, "it is tried")
+    assert sink.status().lag_records == 19  # with the closing checkpoint
+    world.medium.error = None
+    sink.write(record(20, 10))
+    wait_until(lambda: 20 in numbers(world.medium.records), "the new one is delivered")
+    assert numbers(world.medium.records) == list(range(2, 21))
+
+
+def test_no_number_of_lost_records_is_too_large(world: World) -> None:
+    """A slot that says it lost as many as it can count goes on dropping, and fails no call."""
+    with closing(claim(world.root)) as slot:
+        slot.keep(State(0, 2**64 - 1, 1))
+    sink = world.sink("drop")
+    sink.write(record(0, 2 * MIB))
+    assert sink.status().dropped == 1
+    sink.write(record(1))
+    wait_until(lambda: numbers(world.medium.records) == [1], "the next one is delivered")
 
 
 @pytest.mark.parametrize("state", [b"", b"\0" * 28, b"\xff" * 28, b"x" * 1_000, b"\xff" * 5])
