@@ -16,6 +16,7 @@ from pdp.bundle.layout import printable
 from pdp.cli.failure import CommandError
 from pdp.cli.log_verify import log_lines
 from pdp.cli.terminal import answer, flush_answer, painted, tell
+from pdp.decision_log.chain import stated
 
 Record = Mapping[str, Any]
 _FOLLOW_SECONDS = 0.2
@@ -27,7 +28,7 @@ def run(arguments: Namespace) -> int:
     found = False
     matches = _matcher(arguments)
     lines = (line for _, _, line in log_lines(arguments.paths))
-    for line in _and_new_ones(lines, arguments):
+    for line in and_new_ones(lines, arguments):
         record = record_of(line)
         if record is None:
             tell("a line is no record; `pdp log verify` says which")
@@ -48,7 +49,8 @@ def record_of(line: bytes) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def _and_new_ones(lines: Iterator[bytes], arguments: Namespace) -> Iterator[bytes]:
+def and_new_ones(lines: Iterator[bytes], arguments: Namespace) -> Iterator[bytes]:
+    """These lines, and where that is wanted those that come into the file later, each once. Raises CommandError."""
     if not arguments.follow:
         yield from lines
         return
@@ -57,12 +59,23 @@ def _and_new_ones(lines: Iterator[bytes], arguments: Namespace) -> Iterator[byte
         yield from lines
         return
     with contextlib.closing(Follower(Path(name))) as follower:
-        yield from lines
-        yield from follower.lines()
+        # What came while the first lines were read is among them and is told once more.
+        last: dict[str, int] = {}
+        for line in lines:
+            if (place := stated(line.rstrip(b"\n"))) is not None:
+                last[place.writer] = max(place.seq, last.get(place.writer, 0))
+            yield line
+        for line in follower.lines():
+            place = stated(line)
+            if place is None or place.seq > last.get(place.writer, 0):
+                yield line
 
 
 class Follower:
-    """The lines that come into a file from now on, also after it was put aside and begun anew. Raises CommandError."""
+    """The lines that come into a file from now on, also after it was put aside, or emptied, and begun anew.
+
+    Raises CommandError.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,11 +97,17 @@ class Follower:
     def new_lines(self) -> list[bytes]:
         """What came since the last time."""
         gone = self._is_gone()  # asked first: what is read then is all that the old file will ever have
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():
+            # It was copied and emptied.
+            self._file.seek(0)
+            self._rest = b""
         *whole, self._rest = (self._rest + self._file.read()).split(b"\n")
         if gone:
-            self._file.close()
-            self._file = self._path.open("rb")
-            self._rest = b""
+            # One that is gone again by now is looked for the next time.
+            with contextlib.suppress(FileNotFoundError):
+                new = self._path.open("rb")
+                self._file.close()
+                self._file, self._rest = new, b""
         return whole
 
     def close(self) -> None:

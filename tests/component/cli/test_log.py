@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pdp.cli.log_query import Follower
+from pdp.cli.log_query import Follower, and_new_ones
 from pdp.decision_log.chain import Link, beginning, linked, stated
 from pdp.decision_log.marks import Refused, checkpoint_line, gap_line, stub_line
 from pdp.decision_log.signing_key import read_signing_key
@@ -254,3 +256,32 @@ def _follow(follower: Follower, log: Path) -> None:
         file.write(b"three\n")
     log.write_bytes(b"four\n")
     assert follower.new_lines() + follower.new_lines() == [b"three", b"four"]
+
+
+def test_following_goes_on_after_the_file_was_emptied(tmp_path: Path) -> None:
+    """What is written after somebody copied and emptied the file is there, and half a line from before it is not."""
+    log = tmp_path / "decisions.jsonl"
+    with log.open("ab", buffering=0) as file, closing(Follower(log)) as follower:
+        file.write(b"one\nhalf")
+        assert follower.new_lines() == [b"one"]
+        os.truncate(log, 0)
+        assert follower.new_lines() == []
+        file.write(b"two\n")
+        assert follower.new_lines() == [b"two"]
+
+
+def test_what_comes_at_the_start_is_told_once(tmp_path: Path) -> None:
+    """A line that is written after the file was opened to be followed, and before it was read, is not told again."""
+    log = tmp_path / "decisions.jsonl"
+    first, second, third = lines(3)[:3]
+    log.write_bytes(first)
+
+    def read() -> Iterator[bytes]:
+        with log.open("ab") as file:
+            file.write(second)
+        yield from log.read_bytes().splitlines(keepends=True)
+        with log.open("ab") as file:
+            file.write(third)
+
+    found = and_new_ones(read(), Namespace(follow=True, paths=[str(log)]))
+    assert [line.rstrip() for line in islice(found, 3)] == [line.rstrip() for line in (first, second, third)]
