@@ -58,7 +58,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CandidateCounts:
-    """What was compared since the candidate's revision was loaded."""
+    """What was compared since the candidate's revision was loaded; `skipped` counts since the service started."""
 
     compared: int
     newly_allowed: int
