@@ -18,13 +18,16 @@ CONFIG = Config(server=ServerConfig(workers=2, stuck_seconds=5, drain_seconds=1)
 
 #: Says that it serves and waits for its end.
 SERVES = """
-import json, sys, pathlib
+import json, pathlib, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
 orders = json.loads(sys.stdin.readline())
 path = pathlib.Path(orders["runtime"], f"worker-{orders['index']}.status")
 path.write_bytes(bytes([8, %d]))
 path.with_suffix(".beat").touch()
 sys.stdin.read()
 """
+#: Does not say anything yet.
+BEGINS = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); sys.stdin.read()"
 FAILS = "import sys; sys.stdin.readline(); sys.exit(3)"
 
 
@@ -101,17 +104,17 @@ def test_a_reload_ends_no_worker_that_begins(runtime: RuntimeDirectory) -> None:
     supervisor = Supervisor(CONFIG, runtime, command=SERVING)
     begins, serves = supervisor._workers
     supervisor._start(serves)
-    wait_until(lambda: supervisor._is_serving(serves) and runtime.beat(1).exists(), "the second worker")
+    wait_until(lambda: runtime.beat(1).exists(), "the second worker")
+    supervisor._command = command(BEGINS)
     supervisor._start(begins)
     assert begins.process is not None
     assert serves.process is not None
     try:
-        runtime.beat(0).unlink(missing_ok=True)
         supervisor._next(Script(signal.SIGHUP))
         assert serves.process.wait(30) == -signal.SIGHUP
     finally:
-        begins.process.communicate()
-        serves.process.communicate()
+        for process in (begins.process, serves.process):
+            process.communicate()
     assert begins.process.returncode == 0
 
 
