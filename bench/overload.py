@@ -114,7 +114,9 @@ def main() -> None:
         work, cores = Path(name), find_cores()
         write_bundle(world, work / "bundle")
         (work / "body").write_bytes(framed(request))
-        config = service_config(work / "bundle", log=work / "log")
+        # Answers are counted in one file.
+        log = {"path": str(work / "log"), "sink": "file", "spool_dir": str(work / "spool"), "max_file_mib": 4_096}
+        config = service_config(work / "bundle", decision_log=log)
         with python_service("bench.service", config, cores, work / "errors") as service:
             _Overload(service, work, cores, request).run(seconds)
 
