@@ -182,7 +182,7 @@ proto-baseline: $(BUF_DIR)/node_modules/.installed ## Record the API that later 
 # --- locks -------------------------------------------------------------------------------------------------------
 
 UV_COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	--custom-compile-command "make lock"
 
 .PHONY: lock
 lock: $(TOOLS)/.installed ## Write the lock files anew; ARGS=--upgrade moves every pin.

@@ -29,6 +29,10 @@ GUEST_LOCKS = tuple(
     for path in sorted((ROOT / "interceptors_wasm" / "sdk").glob(f"*/{name}"))
 )
 
+ELSEWHERE = "https://somewhere.invalid"
+#: Options of pip that say where else packages come from.
+SOURCES = ("index-url", "extra-index-url", "find-links")
+
 
 def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
     command = [str(project / "tools" / "check-locks")]
@@ -65,17 +69,17 @@ def test_toolchains_are_locked() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "--index-url https://packages.invalid/simple",
-        "--extra-index-url=https://packages.invalid/simple",
-        "--find-links wheels",
-        "-i //packages.invalid/simple",
-        "-f wheels",
+        *(f"--{option} {place}" for option in SOURCES for place in (ELSEWHERE, "wheels")),
+        *(f"--{option}={ELSEWHERE}" for option in SOURCES),
+        *(f"-{letter} wheels" for letter in "if"),
+        "-i //somewhere.invalid",
         "unpinned",
         "loose>=1",
         "unhashed==1.0",
-        "direct @ https://packages.invalid/direct.whl",
+        f"pinned==1.0 --{SOURCES[0]} wheels",
+        f"direct @ {ELSEWHERE}/direct.whl",
         "local @ file:///srv/wheels/local.whl",
-        "-e git+ssh://packages.invalid/direct",
+        "-e git+ssh://somewhere.invalid/direct",
     ],
 )
 def test_spoiled_python_lock_is_found(project: Path, lock: str, line: str) -> None:
@@ -88,9 +92,7 @@ def test_spoiled_python_lock_is_found(project: Path, lock: str, line: str) -> No
 def test_spoiled_npm_lock_is_found(project: Path) -> None:
     """An address in npm's lock file is found."""
     path = project / NPM_LOCK
-    spoiled = path.read_text("utf-8").replace(
-        '"integrity"', '"resolved": "https://packages.invalid/buf.tgz",\n "integrity"', 1
-    )
+    spoiled = path.read_text("utf-8").replace('"integrity"', f'"resolved": "{ELSEWHERE}/buf.tgz",\n "integrity"', 1)
     path.write_text(spoiled, "utf-8")
     assert check_locks(project).returncode == 1
 
