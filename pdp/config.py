@@ -76,7 +76,7 @@ class ServerConfig(_Section):
     #: Processes that answer, at the same addresses, each with its own copy of the bundle in memory and a core to use.
     #: A connection stays with one of them.
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    #: `auto`: where there are as many workers as cores, each keeps to one of them and answers a fifth more calls.
+    #: `auto`: where there are as many workers as cores, each keeps to one and answers more calls for its CPU time.
     #: `none`: the operating system moves them about.
     worker_affinity: Literal["auto", "none"] = "auto"
     #: A worker that shows no sign of life for this long is killed and replaced.

@@ -31,7 +31,7 @@ GUEST_LOCKS = tuple(
 
 ELSEWHERE = "https://somewhere.invalid"
 #: Options of pip that say where else packages come from.
-SOURCES = ("index-url", "extra-index-url", "find-links")
+SOURCES = (*(f"{kind}-url" for kind in ("index", "extra-index")), "find-links")
 
 
 def check_locks(project: Path) -> subprocess.CompletedProcess[str]:

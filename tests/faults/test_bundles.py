@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import write_bundle
-from tests.faults.load import Load, load, until
+from tests.faults.load import Load, load, meanwhile, until
 from tests.faults.worlds import BROKEN_POLICY, POLICY_FILE, changes, files, load_revision, put
 from tests.waiting import wait_until
 from tests.workers.fleet import Fleet, fleet
@@ -31,21 +31,17 @@ def _resident_bytes(pids: list[int]) -> int:
 @contextmanager
 def churning(bundle: Path) -> Iterator[None]:
     """A bundle that changes 20 times a second; at the end it is a good one again."""
-    stopped = threading.Event()
 
-    def change() -> None:
+    def change(stopped: threading.Event) -> None:
         for path, value in changes():
             put(bundle, path, value)
             if stopped.wait(_CHURN_SECONDS):
                 break
 
-    thread = threading.Thread(target=change)
-    thread.start()
     try:
-        yield
+        with meanwhile(change):
+            yield
     finally:
-        stopped.set()
-        thread.join()
         for path, value in files().items():
             put(bundle, path, value)
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import grpc
@@ -20,7 +20,7 @@ from pdp._gen.pdp.v1 import admin_service_pb2 as admin
 from tests.bundles import write_bundle
 from tests.certificates import Authority
 from tests.faults.flood import SUBJECTS, Flood, Kill, Run, Span, cut_short, flooding
-from tests.faults.load import load, until, verified
+from tests.faults.load import load, meanwhile, until, verified
 from tests.faults.records import Record, calls, disagreement, lines, swaps
 from tests.faults.test_bundles import churning
 from tests.faults.worlds import files, oracle
@@ -35,21 +35,12 @@ _CALLS_PER_CONNECTION = 40
 _RUN_SECONDS = 0.4
 
 
-@contextmanager
-def _again_and_again(seconds: float, act: Callable[[], None]) -> Iterator[None]:
-    stopped = threading.Event()
-
-    def run() -> None:
+def _again_and_again(seconds: float, act: Callable[[], None]) -> AbstractContextManager[None]:
+    def run(stopped: threading.Event) -> None:
         while not stopped.wait(seconds):
             act()
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+    return meanwhile(run)
 
 
 @contextmanager
