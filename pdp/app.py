@@ -24,7 +24,7 @@ from pdp.bundle.watch import Watcher
 from pdp.bundle.writing import open_writer
 from pdp.call import Admission
 from pdp.candidate import Candidate
-from pdp.cedar.authorize import AuthorizeCounts, AuthorizeOptions
+from pdp.cedar.options import AuthorizeCounts, AuthorizeOptions
 from pdp.config import AuthorizeConfig, BundleConfig, Config, InterceptorsConfig
 from pdp.decision_log.masking import masking
 from pdp.decision_log.opening import open_sink

@@ -12,7 +12,7 @@ import pytest
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.source import Source, make_source, source_file
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.options import AuthorizeOptions
 from pdp.errors import BundleError
 
 Files = Mapping[str, str | bytes]

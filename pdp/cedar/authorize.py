@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import cedarpy
 
 from pdp.cedar.arguments import ConvertedInput
-from pdp.cedar.cache import BoundedCache, CacheCounts
+from pdp.cedar.cache import BoundedCache
 from pdp.cedar.caller_context import CallerContext, context_text
+from pdp.cedar.compiled import CallShape, CompiledPolicies
 from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import (
     CedarRequest,
@@ -35,6 +36,7 @@ from pdp.cedar.model import (
     Query,
     ToolQuery,
 )
+from pdp.cedar.options import AuthorizeOptions
 from pdp.cedar.questions import (
     MAX_KEY_LENGTH,
     is_small,
@@ -52,32 +54,8 @@ from pdp.errors import InvalidArgumentsError, InvalidRequestError, InvalidTokenE
 _SUBJECTS = 4_096
 
 NO_SUBJECT = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
+_IN_DOUBT = Denial(DenialCode.POLICY_ERROR, "two evaluations of the policies for this call do not agree")
 UNKNOWN_TOOL = Denial(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizeCounts:
-    """How often the caches helped.
-
-    `decision` is asked with the question as it came, `evaluation` with what Cedar would see of it.
-    """
-
-    decision: CacheCounts = field(default_factory=CacheCounts)
-    evaluation: CacheCounts = field(default_factory=CacheCounts)
-    shape: CacheCounts = field(default_factory=CacheCounts)
-    slice: CacheCounts = field(default_factory=CacheCounts)
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizeOptions:
-    """How to decide. Sizes count entries, `slice_cache` parsed policies; a `decision_cache` of 0 keeps no decision."""
-
-    decision_cache: int = 10_000
-    slice_cache: int = 100_000
-    shape_cache: int = 32_768
-    #: A forbid that fails to evaluate denies (Cedar alone would skip it).
-    strict_policy_errors: bool = True
-    counts: AuthorizeCounts = field(default_factory=AuthorizeCounts, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +117,14 @@ class _Prepared(NamedTuple):
     """A question ready for Cedar.
 
     `fixed` is what is known of the answer, None for nothing. `key` is None where the answer is not to be kept.
+    `expected` is what the compiled policies say, where Cedar's answer is to be checked against it.
     """
 
     policies: PolicySlice
     request: CedarRequest
     fixed: RawAnswers | None = None
     key: tuple[object, ...] | None = None
+    expected: Authorization | None = None
 
     @property
     def group(self) -> tuple[int, ...]:
@@ -160,6 +140,9 @@ class Authorizer:
         counts = options.counts
         self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache, options.counts.slice)
+        self._compiled = CompiledPolicies(self._slices, options.shape_cache, counts.shape)
+        self._evaluator = options.evaluator
+        self._evaluators = counts.evaluators
         self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache, counts.shape)
         self._stores: BoundedCache[tuple[bytes, str], EntityStore] = BoundedCache(256)
         self._subjects: BoundedCache[str, EntityStore] = BoundedCache(_SUBJECTS)
@@ -224,13 +207,22 @@ class Authorizer:
                 answers[number] = known
             else:
                 answers[number] = prepared
+                self._keep(query, prepared)
         for members in groups.values():
             for number, answer in self._evaluate_group(queries, members):
                 answers[number] = answer
         return [answer for answer in answers if answer is not None]
 
     def _known(self, prepared: _Prepared) -> Authorization | None:
-        return None if prepared.key is None else self._evaluations.get(prepared.key)
+        known = None if prepared.key is None else self._evaluations.get(prepared.key)
+        return None if known is None else self._settled(prepared, known)
+
+    def _settled(self, prepared: _Prepared, answer: Authorization) -> Authorization:
+        """Cedar's answer, or a denial where something else was expected: one of the two is wrong, and which is open."""
+        if prepared.expected is None or prepared.expected == answer:
+            return answer
+        self._evaluators.disputed += 1
+        return Authorization(False, _IN_DOUBT)
 
     def _keep(self, query: Query, answer: Authorization) -> None:
         if self._keeps_decisions and is_small(query):
@@ -240,10 +232,11 @@ class Authorizer:
         try:
             [answer] = evaluate(prepared.policies, [prepared.request], prepared.fixed, strict=self._strict)
         except RefusedRequestError as error:
-            return self._refused(query, str(error))
+            return self._settled(prepared, self._refused(query, str(error)))
+        self._evaluators.cedar += 1
         if prepared.key is not None:
             self._evaluations.put(prepared.key, answer)
-        return answer
+        return self._settled(prepared, answer)
 
     def _evaluate_group(
         self, queries: Sequence[Query], members: Sequence[tuple[int, _Prepared]]
@@ -256,13 +249,17 @@ class Authorizer:
         except RefusedRequestError:
             # One of them is at fault; asked alone, each gets its own answer.
             return [(number, self._evaluate_alone(queries[number], prepared)) for number, prepared in members]
-        answers = dict(zip(requests, found, strict=True))
+        self._evaluators.cedar += len(members)
+        known = dict(zip(requests, found, strict=True))
+        answers: list[tuple[int, Authorization | InvalidRequestError]] = []
         for number, prepared in members:
-            answer = answers[prepared.request.context]
+            answer = known[prepared.request.context]
             if prepared.key is not None:
                 self._evaluations.put(prepared.key, answer)
-            self._keep(queries[number], answer)
-        return [(number, answers[prepared.request.context]) for number, prepared in members]
+            settled = self._settled(prepared, answer)
+            self._keep(queries[number], settled)
+            answers.append((number, settled))
+        return answers
 
     def _evaluate_alone(self, query: Query, prepared: _Prepared) -> Authorization | InvalidRequestError:
         try:
@@ -304,13 +301,21 @@ class Authorizer:
             full = self._call_context(query, context, tool)
         except InvalidArgumentsError as error:
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
-        # 5. Only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
+        # 5. Where it is certain what each policy says of it, the answer is known.
+        call = CallShape(query.principal, tool.action, tool.resource, query.entities, query.subject_facts)
+        answer = None if self._evaluator == "cedar" else self._compiled.answer(call, full, store)
+        if answer is not None and self._evaluator == "compiled":
+            self._evaluators.compiled += 1
+            return answer
+        # 6. Otherwise only what can apply and what can be seen goes to Cedar; the rest cannot change the answer.
         refs = tuple(references(context)) if context else ()
         if query.on_behalf_of is not None:
             refs = (*refs, query.on_behalf_of)
-        shape_key = _ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities, query.subject_facts)
-        shape = self._shape(shape_key, store)
-        text = shape.policies.cut(full)
+        return self._for_cedar(query, _ShapeKey(*call[:3], refs, *call[3:]), full, store)._replace(expected=answer)
+
+    def _for_cedar(self, query: ToolQuery, key: _ShapeKey, context: dict[str, Any], store: EntityStore) -> _Prepared:
+        shape = self._shape(key, store)
+        text = shape.policies.cut(context)
         request = CedarRequest(shape.uids, text, shape.entities, None)
         if shape.fixed is None:
             try:
@@ -318,10 +323,8 @@ class Authorizer:
             except RefusedRequestError as error:
                 # Nothing of the agent's is in that request: what Cedar refuses is who asks.
                 raise InvalidRequestError("subject.entity", str(error)) from error
-        key = None
-        if self._keeps_decisions and len(text) <= MAX_KEY_LENGTH and is_small(query):
-            key = (*shape_key, text)
-        return _Prepared(shape.policies, request, shape.fixed, key)
+        is_kept = self._keeps_decisions and len(text) <= MAX_KEY_LENGTH and is_small(query)
+        return _Prepared(shape.policies, request, shape.fixed, (*key, text) if is_kept else None)
 
     def _call_context(self, query: ToolQuery, context: dict[str, Any], tool: CallableTool) -> dict[str, Any]:
         """All that policies may read of a call. Raises InvalidArgumentsError for what the agent got wrong."""

@@ -15,6 +15,7 @@ from pdp.cedar.model import (
     Denial,
     DenialCode,
     DeterminingPolicy,
+    Effect,
     EntityUid,
     PolicyError,
     ShadowReport,
@@ -130,11 +131,27 @@ NOT_PERMITTED = Denial(DenialCode.NO_MATCHING_POLICY, "no policy permits this ca
 
 
 def _joined(one: Outcome, other: Outcome) -> Outcome:
-    """The outcome of two groups of rules evaluated as one: any forbid decides, otherwise any permit."""
-    parts = (one, other)
-    forbids = [rule for part in parts if not part.allowed for rule in part.satisfied]
-    permits = [rule for part in parts if part.allowed for rule in part.satisfied]
-    return Outcome(bool(permits) and not forbids, tuple(forbids or permits), one.failed + other.failed)
+    """The outcome of two groups of rules evaluated as one."""
+    return _weighed((*one.satisfied, *other.satisfied), one.failed + other.failed)
+
+
+def _weighed(satisfied: Iterable[Rule], failed: tuple[tuple[Rule, str], ...] = ()) -> Outcome:
+    """What rules amount to of which these are satisfied: any forbid decides, otherwise any permit."""
+    by_effect: dict[Effect, list[Rule]] = {"forbid": [], "permit": []}
+    for rule in satisfied:
+        by_effect[rule.policy.effect].append(rule)
+    forbids, permits = by_effect.values()
+    return Outcome(bool(permits) and not forbids, tuple(forbids or permits), failed)
+
+
+def authorization_of(satisfied: Sequence[Rule], *, has_shadow: bool) -> Authorization:
+    """The answer where these candidates are satisfied and none fails. `has_shadow`: some candidate is a shadow."""
+    answer = _authorization(_weighed(rule for rule in satisfied if not rule.policy.shadow), strict=True)
+    if not has_shadow:
+        return answer
+    shadows = [rule for rule in satisfied if rule.policy.shadow]
+    permits, forbids = (_weighed(rule for rule in shadows if rule.policy.effect == e) for e in ("permit", "forbid"))
+    return _with_shadow(answer, permits, forbids, strict=True)
 
 
 def _outcome(group: PolicyGroup | None, raw: RawAnswer | None) -> Outcome:

@@ -21,7 +21,6 @@ from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import NOT_PERMITTED, cedar_uids, forbidden_by
 from pdp.cedar.index import Rule
 from pdp.cedar.model import Denial, EntityUid, Subject
-from pdp.cedar.policies import Constraint
 from pdp.cedar.questions import MAX_KEY_LENGTH, require_acted_for, require_type
 from pdp.cedar.slices import PolicySlices
 from pdp.errors import InvalidRequestError
@@ -80,14 +79,7 @@ class ToolFilter:
     def _rules(self, principal: EntityUid, tool: CallableTool, store: EntityStore) -> list[Rule]:
         """The enforced rules whose scope matches a call of this tool."""
         parts = [(uid, store.ancestors(uid)) for uid in (principal, tool.action, tool.resource)]
-        return [
-            rule
-            for rule in self._slices.rules(*parts)
-            # The index looks at `is T in E` as at `in E`.
-            if not rule.policy.shadow
-            and _is_of_type(rule.principal, principal)
-            and _is_of_type(rule.resource, tool.resource)
-        ]
+        return [rule for rule in self._slices.applicable(*parts).values() if not rule.policy.shadow]
 
     def _held(
         self,
@@ -137,10 +129,6 @@ def _is_known(guard: Guard, given: dict[str, Any]) -> bool:
     whom the subject acts for: that is known to be nobody.
     """
     return all(key in given or key == _ON_BEHALF_OF for key in guard.keys)
-
-
-def _is_of_type(constraint: Constraint, uid: EntityUid) -> bool:
-    return constraint.entity_type is None or constraint.entity_type == uid.type
 
 
 def _as_permits(texts: Sequence[str]) -> cedarpy.PolicySet:

@@ -37,6 +37,18 @@ class Rule:
         """The resource part of the scope, slot filled."""
         return self._filled(self.policy.scope.resource)
 
+    def is_for(self, principal: EntityUid, action: EntityUid, resource: EntityUid) -> bool:
+        """Whether the scope matches a request for which the index names this rule.
+
+        The index looks at `is T in E` as at `in E`, and at an action that is named as at a group of that name.
+        """
+        scope = self.policy.scope
+        return (
+            scope.principal.entity_type in (None, principal.type)
+            and scope.resource.entity_type in (None, resource.type)
+            and (not scope.exact_action or scope.actions == (action,))
+        )
+
     def _filled(self, constraint: Constraint) -> Constraint:
         if constraint.slot is None:
             return constraint

@@ -16,6 +16,8 @@ import cedarpy
 
 from pdp.cedar.conditions import Guards, context_path, read_guards
 from pdp.cedar.context import ContextUse
+from pdp.cedar.expression_reader import read_conditions
+from pdp.cedar.expressions import Expression
 from pdp.cedar.model import Effect, EntityUid
 from pdp.cedar.syntax import LineIndex, Statement, find_policy_excess, locate_error, split_statements
 from pdp.errors import Problem
@@ -42,11 +44,12 @@ OPEN = Constraint()
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A policy's head. `actions` is None for any action, else the actions or groups named."""
+    """A policy's head. `actions` is None for any action, else the actions or groups named; `exact_action` is `==`."""
 
     principal: Constraint
     actions: tuple[EntityUid, ...] | None
     resource: Constraint
+    exact_action: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Policy:
 
     `literals` are the entities its conditions name (those of the scope are only compared with, so no request needs
     to know more of them). `derefs` bounds how many entity references any expression of it follows. `guards` is what
-    has to hold that can be known before a call. `line` and `column` count from 1.
+    has to hold that can be known before a call. `condition` is what has to hold in all, None where only Cedar can
+    evaluate it. `line` and `column` count from 1.
     """
 
     id: str
@@ -67,6 +71,7 @@ class Policy:
     derefs: int
     context: ContextUse
     guards: Guards
+    condition: Expression | None
     path: str
     line: int
     column: int
@@ -169,7 +174,12 @@ def _annotation_problems(policy: Policy) -> list[Problem]:
 
 def _read_policy(path: str, number: int, place: tuple[int, int], text: str, form: dict[str, Any]) -> Policy:
     annotations = {key: value or "" for key, value in form.get("annotations", {}).items()}
-    scope = Scope(_constraint(form["principal"]), _actions(form["action"]), _constraint(form["resource"]))
+    scope = Scope(
+        _constraint(form["principal"]),
+        _actions(form["action"]),
+        _constraint(form["resource"]),
+        exact_action=form["action"]["op"] == "==",
+    )
     reading = _Reading()
     for condition in form["conditions"]:
         _walk(condition["body"], reading)
@@ -183,6 +193,7 @@ def _read_policy(path: str, number: int, place: tuple[int, int], text: str, form
         derefs=reading.derefs,
         context=ContextUse(frozenset(reading.reads), frozenset(reading.asked)),
         guards=read_guards(form["conditions"]),
+        condition=read_conditions(form["conditions"]),
         path=path,
         line=place[0],
         column=place[1],

@@ -114,14 +114,20 @@ class PolicySlices:
         self._index = PolicyIndex(rules)
         self._slices: BoundedCache[tuple[int, ...], PolicySlice] = BoundedCache(size, counts)
 
-    def rules(
+    def rule(self, number: int) -> Rule:
+        """The rule of that number."""
+        return self._rules[number]
+
+    def applicable(
         self,
         principal: tuple[EntityUid, Iterable[EntityUid]],
         action: tuple[EntityUid, Iterable[EntityUid]],
         resource: tuple[EntityUid, Iterable[EntityUid]],
-    ) -> list[Rule]:
-        """The rules whose scope a request may match, with some too many. Each argument is a uid and its ancestors."""
-        return [self._rules[number] for number in self._index.candidates(principal, action, resource)]
+    ) -> dict[int, Rule]:
+        """The rules, by number, whose scope a request matches. Each argument is a uid and all its ancestors."""
+        numbers = self._index.candidates(principal, action, resource)
+        found = ((number, self._rules[number]) for number in numbers)
+        return {number: rule for number, rule in found if rule.is_for(principal[0], action[0], resource[0])}
 
     def find(
         self,

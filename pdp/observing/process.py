@@ -11,7 +11,7 @@ from pdp import __version__
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.store import SnapshotStore
 from pdp.call import Admission
-from pdp.cedar.authorize import AuthorizeCounts
+from pdp.cedar.options import AuthorizeCounts
 from pdp.decision_log.sinks import DecisionSink, NullSink
 from pdp.identity.keys import KeyRing
 from pdp.observing.health import STOPPING, Health

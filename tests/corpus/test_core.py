@@ -14,8 +14,9 @@ from pdp.bundle.archive import open_source
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.source import SourceLimits
-from pdp.cedar.authorize import AuthorizeOptions, Authorizer
+from pdp.cedar.authorize import Authorizer
 from pdp.cedar.model import Authorization
+from pdp.cedar.options import AuthorizeOptions
 from pdp.config import Config
 from pdp.decision_log.record import decision_line
 from pdp.errors import InvalidRequestError

@@ -12,8 +12,8 @@ import pytest
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.source import make_source, source_file
-from pdp.cedar.authorize import AuthorizeOptions
 from pdp.cedar.model import Authorization, DenialCode, EntityUid, ToolQuery
+from pdp.cedar.options import AuthorizeOptions
 from tests.corpus.argument_maker import ArgumentMaker
 from tests.corpus.corpus import ROOT
 

@@ -21,7 +21,7 @@ from pdp.bundle.archive import read_archive, write_archive
 from pdp.bundle.layout import printable
 from pdp.bundle.loader import Loader
 from pdp.bundle.source import SourceLimits
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.options import AuthorizeOptions
 from pdp.cli.config import toml_text
 from pdp.cli.entry import main
 from pdp.config import Config, load_config

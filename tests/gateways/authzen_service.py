@@ -14,7 +14,7 @@ from typing import Any
 from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.options import AuthorizeOptions
 from pdp.decision_log.sinks import DecisionSink, Line, Remaining, SinkStatus
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.callers import Callers

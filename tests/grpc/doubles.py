@@ -19,7 +19,7 @@ from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
 from pdp.call import Admission
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.options import AuthorizeOptions
 from pdp.config import ServerConfig
 from pdp.decision_log.sinks import DecisionSink, Line, Remaining, SinkStatus
 from pdp.identity.caller_config import CallersConfig

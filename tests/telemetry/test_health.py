@@ -21,7 +21,7 @@ from pdp.bundle.last_good import LastGood
 from pdp.bundle.loader import Loader
 from pdp.bundle.source import SourceLimits
 from pdp.bundle.store import SnapshotStore
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.options import AuthorizeOptions
 from pdp.errors import BundleError, ConfigError, Problem, UnavailableError
 from pdp.observing.health import Health, health_from, health_json, joined_health
 from tests.bundles import write_bundle

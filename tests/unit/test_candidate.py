@@ -13,8 +13,8 @@ from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import SnapshotStore
 from pdp.candidate import Answered, Candidate, Difference
-from pdp.cedar.authorize import AuthorizeOptions
 from pdp.cedar.model import ActionQuery, EntityUid
+from pdp.cedar.options import AuthorizeOptions
 from pdp.decision_log.sinks import LogUnavailableError
 from tests.bundles import PERMIT_ALL, load, memory_source
 from tests.waiting import wait_until

@@ -9,8 +9,8 @@ import pytest
 
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import BundleCounts
-from pdp.cedar.authorize import AuthorizeOptions
 from pdp.cedar.model import ActionQuery, DenialCode, EntityUid, ToolQuery
+from pdp.cedar.options import AuthorizeOptions
 from pdp.errors import BundleError
 from tests.bundles import PERMIT_ALL, Files, entity, load, manifest, memory_source, tool
 from tests.modules import answering

@@ -17,7 +17,7 @@ from pdp.bundle.last_good import LastGood
 from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
-from pdp.cedar.authorize import AuthorizeOptions
+from pdp.cedar.options import AuthorizeOptions
 from pdp.errors import BundleError, Problem, UnavailableError
 from tests.bundles import PERMIT_ALL, Files, memory_source, write_bundle
 

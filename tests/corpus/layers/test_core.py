@@ -13,8 +13,8 @@ from pdp.bundle.archive import open_source
 from pdp.bundle.loader import Loader
 from pdp.bundle.snapshot import Snapshot
 from pdp.bundle.source import SourceLimits
-from pdp.cedar.authorize import AuthorizeOptions
 from pdp.cedar.model import Authorization, Denial, ToolQuery
+from pdp.cedar.options import AuthorizeOptions
 from pdp.config import Config
 from pdp.decide import Decided, DecideQuery, asked_query, decide
 from pdp.decision_log.record import decision_line, interception_line

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pdp.cedar.authorize import AuthorizeOptions, Authorizer
+from pdp.cedar.authorize import Authorizer
 from pdp.cedar.model import ActionQuery, DenialCode, EntityUid, Query, ToolQuery
+from pdp.cedar.options import AuthorizeOptions
 from pdp.errors import InvalidRequestError
 from tests.bundles import PERMIT_ALL, entity, load, manifest, tool
 

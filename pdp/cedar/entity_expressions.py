@@ -1,0 +1,133 @@
+"""Expressions that look into records and entities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pdp.cedar.expressions import Expression, Facts
+from pdp.cedar.model import EntityUid
+from pdp.cedar.values import UnsureError, Value, plain
+
+
+class Attribute(Expression):
+    """`of.a.b`: attributes of records and entities, one after another."""
+
+    __slots__ = ("names", "of")
+
+    def __init__(self, of: Expression, names: tuple[str, ...]) -> None:
+        self.of = of
+        self.names = names
+
+    def value(self, facts: Facts) -> Value:
+        """The last attribute."""
+        found = self.of.value(facts)
+        for name in self.names:
+            held = _attributes(found, facts)
+            if held is None or name not in held:
+                raise UnsureError
+            found = plain(held[name])
+        return found
+
+
+class Has(Expression):
+    """`of has name`."""
+
+    __slots__ = ("_name", "_of")
+
+    def __init__(self, of: Expression, name: str) -> None:
+        self._of = of
+        self._name = name
+
+    def value(self, facts: Facts) -> bool:
+        """Whether it does. What does not exist has nothing."""
+        held = _attributes(self._of.value(facts), facts)
+        return held is not None and self._name in held
+
+
+def _attributes(holder: Value, facts: Facts) -> Mapping[str, Any] | None:
+    """The attributes of a record, or of an entity; None for an entity that does not exist."""
+    if type(holder) is dict:
+        return holder
+    if type(holder) is not EntityUid:
+        raise UnsureError
+    entity = facts.entities.get(holder)
+    return None if entity is None else entity.attrs
+
+
+class GetTag(Expression):
+    """`of.getTag(key)`."""
+
+    __slots__ = ("_key", "_of")
+
+    def __init__(self, of: Expression, key: Expression) -> None:
+        self._of = of
+        self._key = key
+
+    def value(self, facts: Facts) -> Value:
+        """The tag."""
+        tags, key = _tags(self._of.value(facts), facts), self._key.value(facts)
+        if type(key) is not str or key not in tags:
+            raise UnsureError
+        return plain(tags[key])
+
+
+class HasTag(GetTag):
+    """`of.hasTag(key)`."""
+
+    __slots__ = ()
+
+    def value(self, facts: Facts) -> bool:
+        """Whether it does."""
+        tags, key = _tags(self._of.value(facts), facts), self._key.value(facts)
+        if type(key) is not str:
+            raise UnsureError
+        return key in tags
+
+
+def _tags(holder: Value, facts: Facts) -> Mapping[str, Any]:
+    if type(holder) is not EntityUid:
+        raise UnsureError
+    entity = facts.entities.get(holder)
+    return {} if entity is None else entity.tags
+
+
+class In(Expression):
+    """`left in right`; `right` is an entity, or a set of entities."""
+
+    __slots__ = ("_left", "_right")
+
+    def __init__(self, left: Expression, right: Expression) -> None:
+        self._left = left
+        self._right = right
+
+    def value(self, facts: Facts) -> bool:
+        """Whether it is: itself, or through its parents."""
+        inner, outer = self._left.value(facts), self._right.value(facts)
+        if type(inner) is not EntityUid:
+            raise UnsureError
+        if type(outer) is EntityUid:
+            return inner == outer or outer in facts.entities.ancestors(inner)
+        if type(outer) is not list:
+            raise UnsureError
+        places = [plain(place) for place in outer]
+        if any(type(place) is not EntityUid for place in places):
+            raise UnsureError
+        return inner in places or not facts.entities.ancestors(inner).isdisjoint(places)
+
+
+class Is(Expression):
+    """`of is entity_type`."""
+
+    __slots__ = ("_of", "_type")
+
+    def __init__(self, of: Expression, entity_type: str) -> None:
+        self._of = of
+        self._type = entity_type
+
+    def value(self, facts: Facts) -> bool:
+        """Whether the entity is of that type; it need not exist."""
+        uid = self._of.value(facts)
+        if type(uid) is not EntityUid:
+            raise UnsureError
+        return uid.type == self._type
