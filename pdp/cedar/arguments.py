@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from pdp.cedar.cedar_types import (
@@ -148,6 +148,7 @@ def _converter(type_: Type, place: str) -> _Converter:
             return _tagged(type_, place)
 
 
+@lru_cache(maxsize=4_096)
 def _record(type_: Record, place: str) -> _Converter:
     required = frozenset(field.name for field in type_.fields if field.required)
     converters = {field.name: _converter(field.type, f"{place}{escape_segment(field.name)}/") for field in type_.fields}

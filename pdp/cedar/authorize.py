@@ -16,7 +16,7 @@ import cedarpy
 from pdp.cedar.arguments import ConvertedInput
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.caller_context import CallerContext, context_text
-from pdp.cedar.compiled import CallShape, CompiledPolicies
+from pdp.cedar.compiled import Candidates, CompiledPolicies
 from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import (
     CedarRequest,
@@ -26,6 +26,7 @@ from pdp.cedar.evaluate import (
     evaluate,
     evaluate_fixed,
 )
+from pdp.cedar.expressions import Facts
 from pdp.cedar.index import Rule
 from pdp.cedar.model import (
     ActionQuery,
@@ -113,6 +114,13 @@ class _Shape:
         self.fixed: RawAnswers | None = None
 
 
+class _Call(NamedTuple):
+    """A tool, and the candidates of calls of it as far as the bundle's entities say."""
+
+    tool: CallableTool
+    candidates: Candidates
+
+
 class _Prepared(NamedTuple):
     """A question ready for Cedar.
 
@@ -140,7 +148,8 @@ class Authorizer:
         counts = options.counts
         self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache, options.counts.slice)
-        self._compiled = CompiledPolicies(self._slices, options.shape_cache, counts.shape)
+        self._compiled = CompiledPolicies(model.rules, self._slices.index, model.entities, options.shape_cache)
+        self._calls = {name: _Call(tool, self._candidates(tool, model.entities)) for name, tool in model.tools.items()}
         self._evaluator = options.evaluator
         self._evaluators = counts.evaluators
         self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache, counts.shape)
@@ -293,17 +302,18 @@ class Authorizer:
         context = model.context.read(query.context)
         store = self._store(query.entities, query.subject_facts)
         # 3. The tool is one that the operator has pinned.
-        tool = model.tools.get((query.server, query.tool))
-        if tool is None:
+        call = self._calls.get((query.server, query.tool))
+        if call is None:
             return Authorization(False, UNKNOWN_TOOL)
+        tool = call.tool
         # 4. The agent's arguments become typed data, or nothing does.
         try:
             full = self._call_context(query, context, tool)
         except InvalidArgumentsError as error:
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
         # 5. Where it is certain what each policy says of it, the answer is known.
-        call = CallShape(query.principal, tool.action, tool.resource, query.entities, query.subject_facts)
-        answer = None if self._evaluator == "cedar" else self._compiled.answer(call, full, store)
+        facts = Facts(query.principal, tool.action, tool.resource, full, store)
+        answer = None if self._evaluator == "cedar" else self._compiled_answer(call, facts)
         if answer is not None and self._evaluator == "compiled":
             self._evaluators.compiled += 1
             return answer
@@ -311,11 +321,20 @@ class Authorizer:
         refs = tuple(references(context)) if context else ()
         if query.on_behalf_of is not None:
             refs = (*refs, query.on_behalf_of)
-        return self._for_cedar(query, _ShapeKey(*call[:3], refs, *call[3:]), full, store)._replace(expected=answer)
+        key = _ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities, query.subject_facts)
+        return self._for_cedar(query, key, facts)._replace(expected=answer)
 
-    def _for_cedar(self, query: ToolQuery, key: _ShapeKey, context: dict[str, Any], store: EntityStore) -> _Prepared:
-        shape = self._shape(key, store)
-        text = shape.policies.cut(context)
+    def _compiled_answer(self, call: _Call, facts: Facts) -> Authorization | None:
+        # A question's own entities can say what a server is in, for this question alone.
+        is_own = facts.entities is not self._model.entities
+        return self._compiled.answer(self._candidates(call.tool, facts.entities) if is_own else call.candidates, facts)
+
+    def _candidates(self, tool: CallableTool, entities: EntityStore) -> Candidates:
+        return self._compiled.candidates(*((uid, entities.ancestors(uid)) for uid in (tool.action, tool.resource)))
+
+    def _for_cedar(self, query: ToolQuery, key: _ShapeKey, facts: Facts) -> _Prepared:
+        shape = self._shape(key, facts.entities)
+        text = shape.policies.cut(facts.context)
         request = CedarRequest(shape.uids, text, shape.entities, None)
         if shape.fixed is None:
             try:

@@ -7,109 +7,129 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.evaluate import authorization_of
 from pdp.cedar.expressions import Expression, Facts
-from pdp.cedar.index import Rule
+from pdp.cedar.index import PolicyIndex, Rule, Side, Table, rules_of
 from pdp.cedar.model import Authorization, EntityUid
 from pdp.cedar.questions import MAX_KEY_LENGTH
-from pdp.cedar.slices import PolicySlices
 from pdp.cedar.values import UnsureError
 
 #: Answers that are kept, each counted with the policies that made it.
 _ANSWERS = 65_536
+#: Combinations of groups whose part in scopes is at hand, each counted with its groups.
+_MEMBERS = 65_536
+#: What a table of rules may ask of principals, in how many ways, to be gone through one by one.
+_FEW = 8
 
 
-class CallShape(NamedTuple):
-    """What calls have in common that can be answered alike: `entities` and `subject_facts` as in a query."""
+class Candidate(NamedTuple):
+    """A rule as it is evaluated: what it asks of a principal, as a number, and its condition."""
 
-    principal: EntityUid
-    action: EntityUid
-    resource: EntityUid
-    entities: bytes
-    subject_facts: str
-
-
-class _Candidates:
-    """What can apply to calls of one shape.
-
-    `satisfied` are the rules, by number, that are satisfied whatever the context says; `varying` those that look at
-    it. `certain` is false where Cedar has to be asked anyway.
-    """
-
-    __slots__ = ("certain", "has_shadow", "satisfied", "varying")
-
-    def __init__(self, rules: Mapping[int, Rule], facts: Facts) -> None:
-        self.has_shadow = any(rule.policy.shadow for rule in rules.values())
-        fixed: list[tuple[int, Expression]] = []
-        varying: list[tuple[int, Expression]] = []
-        for number, rule in rules.items():
-            if rule.policy.condition is not None:
-                (varying if rule.policy.context else fixed).append((number, rule.policy.condition))
-        self.varying = tuple(varying)
-        self.satisfied: tuple[int, ...] = ()
-        self.certain = len(fixed) + len(varying) == len(rules)
-        if self.certain:
-            try:
-                self.satisfied = _satisfied(fixed, facts)
-            except UnsureError:
-                self.certain = False
+    number: int
+    asked: int
+    condition: Expression | None
+    shadow: bool
 
 
-def _satisfied(conditions: Sequence[tuple[int, Expression]], facts: Facts) -> tuple[int, ...]:
-    """The numbers of those that hold. Raises UnsureError unless each of them surely does or does not."""
-    held = []
-    for number, condition in conditions:
-        found = condition.value(facts)
-        if found is True:
-            held.append(number)
-        elif found is not False:
-            raise UnsureError
-    return tuple(held)
+class Candidates(NamedTuple):
+    """The rules that an action and a resource match; `many` stand in tables by what they ask of a principal."""
+
+    few: tuple[Candidate, ...]
+    many: tuple[Table, ...]
 
 
 class CompiledPolicies:
     """Answers for one snapshot. Safe to share between threads; what it keeps dies with it.
 
-    `size` bounds the shapes that are kept, `counts` tells how often they were found.
+    `entities` are the bundle's. `size` bounds the principals that are kept, `counts` tells how often they were found.
     """
 
-    def __init__(self, slices: PolicySlices, size: int, counts: CacheCounts | None = None) -> None:
-        self._slices = slices
-        self._shapes: BoundedCache[CallShape, _Candidates] = BoundedCache(size, counts)
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        index: PolicyIndex,
+        entities: EntityStore,
+        size: int,
+        counts: CacheCounts | None = None,
+    ) -> None:
+        self._rules = rules
+        self._index = index
+        self._entities = entities
+        self._candidates = [
+            Candidate(number, self._index.asked[number], rule.policy.condition, rule.policy.shadow)
+            for number, rule in enumerate(rules)
+        ]
+        self._principals: BoundedCache[EntityUid, frozenset[int]] = BoundedCache(size, counts)
+        self._members: BoundedCache[tuple[str, tuple[EntityUid, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
-    def answer(self, shape: CallShape, context: Mapping[str, Any], entities: EntityStore) -> Authorization | None:
-        """The answer to a call, or None where that is for Cedar to say.
+    def candidates(self, action: Side, resource: Side) -> Candidates:
+        """The candidates of calls of one tool."""
+        tables = self._index.tables(action, resource)
+        few = {number for table in tables if len(table) <= _FEW for numbers in table.values() for number in numbers}
+        many = tuple(table for table in tables if len(table) > _FEW)
+        return Candidates(tuple(self._candidates[number] for number in sorted(few)), many)
 
-        `context` is all of it, as explicit Cedar JSON, and `entities` all that `shape` can see.
-        """
-        facts = Facts(shape.principal, shape.action, shape.resource, context, entities)
-        candidates = self._shapes.get(shape) or self._candidates(shape, facts)
-        if not candidates.certain:
-            return None
+    def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
+        """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
+        held: list[int] = []
+        has_shadow = False
         try:
-            satisfied = candidates.satisfied + _satisfied(candidates.varying, facts)
+            for number, _, condition, shadow in self._applicable(candidates, facts):
+                found = None if condition is None else condition.value(facts)
+                if found is True:
+                    held.append(number)
+                elif found is not False:
+                    return None
+                has_shadow = has_shadow or shadow
         except UnsureError:
             return None
-        return self._answer(candidates.has_shadow, satisfied)
-
-    def _candidates(self, shape: CallShape, facts: Facts) -> _Candidates:
-        rules = self._slices.applicable(*((uid, facts.entities.ancestors(uid)) for uid in shape[:3]))
-        found = _Candidates(rules, facts)
-        names = sum(len(uid.type) + len(uid.id) for uid in shape[:3])
-        if len(shape.entities) + len(shape.subject_facts) + names <= MAX_KEY_LENGTH:
-            self._shapes.put(shape, found, 1 + len(found.varying) // 8)
-        return found
-
-    def _answer(self, has_shadow: bool, satisfied: tuple[int, ...]) -> Authorization:
+        satisfied = tuple(sorted(held)) if len(held) > 1 else tuple(held)
         known = self._answers.get((has_shadow, satisfied))
         if known is None:
-            rules = [self._slices.rule(number) for number in satisfied]
-            known = authorization_of(rules, has_shadow=has_shadow)
+            known = authorization_of([self._rules[number] for number in satisfied], has_shadow=has_shadow)
             self._answers.put((has_shadow, satisfied), known, 1 + len(satisfied))
         return known
+
+    def _applicable(self, candidates: Candidates, facts: Facts) -> Iterable[Candidate]:
+        asked = self._asked_of(facts)
+        few = [candidate for candidate in candidates.few if candidate.asked in asked]
+        if not candidates.many:
+            return few
+        # A rule that names several groups of an action can stand in several tables.
+        numbers = rules_of(candidates.many, asked).union(candidate.number for candidate in few)
+        return [self._candidates[number] for number in numbers]
+
+    def _asked_of(self, facts: Facts) -> frozenset[int]:
+        """What scopes ask of principals and this one has."""
+        if facts.entities is not self._entities:
+            # The request's own entities can say what a principal is in, for this request alone.
+            return self._asked_anew(facts.principal, facts.entities)
+        known = self._principals.get(facts.principal)
+        if known is None:
+            known = self._asked_anew(facts.principal, self._entities)
+            if len(facts.principal.id) <= MAX_KEY_LENGTH:
+                self._principals.put(facts.principal, known)
+        return known
+
+    def _asked_anew(self, principal: EntityUid, entities: EntityStore) -> frozenset[int]:
+        entity = entities.get(principal)
+        parents = () if entity is None else entity.parents
+        if entities is not self._entities:
+            return self._index.asked_of(principal, self._asked_of_members(principal.type, parents, entities))
+        members = self._members.get((principal.type, parents))
+        if members is None:
+            members = self._asked_of_members(principal.type, parents, entities)
+            self._members.put((principal.type, parents), members, 1 + len(parents))
+        return self._index.asked_of(principal, members)
+
+    def _asked_of_members(
+        self, entity_type: str, parents: Sequence[EntityUid], entities: EntityStore
+    ) -> frozenset[int]:
+        places = frozenset(parents).union(*map(entities.ancestors, parents))
+        return self._index.asked_of_members(entity_type, places)

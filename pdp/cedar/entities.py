@@ -79,6 +79,13 @@ def entity_from_json(value: Mapping[str, Any]) -> Entity:
     )
 
 
+def _known_entity(uid: EntityUid, value: Mapping[str, Any]) -> Entity:
+    """The same, for what was read before and found to be well-formed."""
+    parents = (parent.get("__entity", parent) for parent in value.get("parents", ()))
+    parts = value.get("attrs", {}), value.get("tags", {})
+    return Entity(uid, *parts, tuple([EntityUid(parent["type"], parent["id"]) for parent in parents]))
+
+
 class EntityStore:
     """Entities by uid, kept as JSON text and read when asked for: a million of them fit in memory.
 
@@ -91,7 +98,7 @@ class EntityStore:
         self._base = base
         self._ancestors: BoundedCache[EntityUid, frozenset[EntityUid]] = BoundedCache(65_536)
         self._parts: BoundedCache[tuple[EntityUid, bool], _Part] = BoundedCache(16_384)
-        self._entities: BoundedCache[EntityUid, Entity] = BoundedCache(1_024)
+        self._entities: BoundedCache[EntityUid, Entity] = BoundedCache(8_192)
 
     def __len__(self) -> int:
         return sum(map(len, self._texts.values())) + (len(self._base) if self._base else 0)
@@ -112,7 +119,7 @@ class EntityStore:
             text = self.text(uid)
             if text is None:
                 return None
-            entity = entity_from_json(json.loads(text))
+            entity = _known_entity(uid, json.loads(text))
             if len(text) <= _MAX_KEPT_LENGTH:
                 self._entities.put(uid, entity)
         return entity

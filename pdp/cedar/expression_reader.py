@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from pdp.cedar.cedar_types import ESCAPE_KEYS
@@ -29,6 +29,8 @@ from pdp.cedar.values import DecimalValue, UnsureError
 
 #: Each level is a call inside a call when the expression is evaluated. Chains of `&&` and `||` are one level.
 _MAX_DEPTH = 48
+#: Expressions that later ones may share.
+_MAX_SHARED = 65_536
 
 
 def read_conditions(conditions: Sequence[Mapping[str, Any]]) -> Expression | None:
@@ -37,11 +39,19 @@ def read_conditions(conditions: Sequence[Mapping[str, Any]]) -> Expression | Non
         parts = [_condition(condition["kind"], _read(condition["body"], _MAX_DEPTH)) for condition in conditions]
     except UnsureError:
         return None
-    return TRUE if not parts else parts[0] if len(parts) == 1 else All(tuple(parts))
+    return TRUE if not parts else parts[0] if len(parts) == 1 else _made(All, tuple(parts))
 
 
 def _condition(kind: str, body: Expression) -> Expression:
-    return body if kind == "when" else Not(body)
+    return body if kind == "when" else _made(Not, body)
+
+
+@lru_cache(maxsize=_MAX_SHARED, typed=True)
+def _made(make: Callable[..., Expression], *parts: Any) -> Expression:
+    """The expression of these parts, the same for the same ones: policies have much in common, and what they share is
+    sooner in the processor's caches.
+    """
+    return make(*parts)
 
 
 def _read(node: Any, depth: int) -> Expression:
@@ -57,9 +67,9 @@ def _read(node: Any, depth: int) -> Expression:
 
 def _value(body: Any, _: int) -> Expression:
     if type(body) in (bool, int, str):
-        return Constant(body)
+        return _made(Constant, body)
     if isinstance(body, dict) and body.keys() == {"__entity"}:
-        return Constant(EntityUid(body["__entity"]["type"], body["__entity"]["id"]))
+        return _made(Constant, EntityUid(body["__entity"]["type"], body["__entity"]["id"]))
     raise UnsureError
 
 
@@ -76,17 +86,17 @@ _VARIABLES = {name: Variable(name) for name in ("principal", "action", "resource
 def _attribute(body: Any, depth: int) -> Expression:
     of = _read(body["left"], depth)
     name = body["attr"]
-    return Attribute(of.of, (*of.names, name)) if type(of) is Attribute else Attribute(of, (name,))
+    return _made(Attribute, of.of, (*of.names, name)) if type(of) is Attribute else _made(Attribute, of, (name,))
 
 
 def _has(body: Any, depth: int) -> Expression:
-    return Has(_read(body["left"], depth), body["attr"])
+    return _made(Has, _read(body["left"], depth), body["attr"])
 
 
 def _is(body: Any, depth: int) -> Expression:
     of = _read(body["left"], depth)
-    found = Is(of, body["entity_type"])
-    return All((found, In(of, _read(body["in"], depth)))) if "in" in body else found
+    found = _made(Is, of, body["entity_type"])
+    return _made(All, (found, _made(In, of, _read(body["in"], depth)))) if "in" in body else found
 
 
 def _chain(kind: str, make: Callable[[tuple[Expression, ...]], Expression], body: Any, depth: int) -> Expression:
@@ -99,22 +109,22 @@ def _chain(kind: str, make: Callable[[tuple[Expression, ...]], Expression], body
             pending += (node[kind]["right"], node[kind]["left"])
         else:
             nodes.append(node)
-    return make(tuple(_read(node, depth) for node in nodes))
+    return _made(make, tuple(_read(node, depth) for node in nodes))
 
 
 def _one(make: Callable[[Expression], Expression], body: Any, depth: int) -> Expression:
-    return make(_read(body["arg"], depth))
+    return _made(make, _read(body["arg"], depth))
 
 
 def _two(make: Callable[[Expression, Expression], Expression], body: Any, depth: int) -> Expression:
-    return make(_read(body["left"], depth), _read(body["right"], depth))
+    return _made(make, _read(body["left"], depth), _read(body["right"], depth))
 
 
 def _arguments(make: Callable[..., Expression], count: int, body: Any, depth: int) -> Expression:
     """A call of an extension function."""
     if len(body) != count:
         raise UnsureError
-    return make(*(_read(argument, depth) for argument in body))
+    return _made(make, *(_read(argument, depth) for argument in body))
 
 
 def _contains(of: Expression, item: Expression) -> Expression:
@@ -128,7 +138,7 @@ def _decimal(text: Expression) -> Expression:
 
 
 def _if_then_else(body: Any, depth: int) -> Expression:
-    return IfThenElse(*(_read(body[part], depth) for part in ("if", "then", "else")))
+    return _made(IfThenElse, *(_read(body[part], depth) for part in ("if", "then", "else")))
 
 
 def _like(body: Any, depth: int) -> Expression:
@@ -138,7 +148,7 @@ def _like(body: Any, depth: int) -> Expression:
             literals.append("")
         else:
             literals[-1] += part["Literal"]
-    return Like(_read(body["left"], depth), literals)
+    return _made(Like, _read(body["left"], depth), tuple(literals))
 
 
 def _set(body: Any, depth: int) -> Expression:

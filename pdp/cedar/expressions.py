@@ -10,21 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
-from pdp.cedar.entities import Entity
+from pdp.cedar.entities import EntityStore
 from pdp.cedar.model import EntityUid
 from pdp.cedar.values import UnsureError, Value
-
-
-class Entities(Protocol):
-    """Where expressions look entities up."""
-
-    def get(self, uid: EntityUid) -> Entity | None:
-        """The entity, or None where there is none."""
-
-    def ancestors(self, uid: EntityUid) -> frozenset[EntityUid]:
-        """Everything `uid` is in, directly or not, without itself."""
 
 
 class Facts:
@@ -38,7 +28,7 @@ class Facts:
         action: EntityUid,
         resource: EntityUid,
         context: Mapping[str, Any],
-        entities: Entities,
+        entities: EntityStore,
     ) -> None:
         self.principal = principal
         self.action = action

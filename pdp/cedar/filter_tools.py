@@ -79,7 +79,7 @@ class ToolFilter:
     def _rules(self, principal: EntityUid, tool: CallableTool, store: EntityStore) -> list[Rule]:
         """The enforced rules whose scope matches a call of this tool."""
         parts = [(uid, store.ancestors(uid)) for uid in (principal, tool.action, tool.resource)]
-        return [rule for rule in self._slices.applicable(*parts).values() if not rule.policy.shadow]
+        return [rule for rule in self._slices.applicable(*parts) if not rule.policy.shadow]
 
     def _held(
         self,

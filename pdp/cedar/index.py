@@ -2,21 +2,24 @@
 
 Cedar evaluates every policy of a set, so its cost is linear in the set. A policy whose scope does not match is false
 and cannot err, so leaving it out changes neither the decision, nor the determining policies, nor the errors. The
-index may name too many policies, never too few.
+index names exactly the policies whose scope matches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pdp.cedar.model import EntityUid
-from pdp.cedar.policies import Constraint, Policy
+from pdp.cedar.policies import Constraint, Policy, Scope
 
 _Key = Hashable
-_Leaves = dict[_Key, list[int]]
+_K = TypeVar("_K", bound=Hashable)
 _Value = TypeVar("_Value")
+
+#: One side of a request: a uid and all its ancestors.
+Side = tuple[EntityUid, Iterable[EntityUid]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,67 +40,93 @@ class Rule:
         """The resource part of the scope, slot filled."""
         return self._filled(self.policy.scope.resource)
 
-    def is_for(self, principal: EntityUid, action: EntityUid, resource: EntityUid) -> bool:
-        """Whether the scope matches a request for which the index names this rule.
-
-        The index looks at `is T in E` as at `in E`, and at an action that is named as at a group of that name.
-        """
-        scope = self.policy.scope
-        return (
-            scope.principal.entity_type in (None, principal.type)
-            and scope.resource.entity_type in (None, resource.type)
-            and (not scope.exact_action or scope.actions == (action,))
-        )
-
     def _filled(self, constraint: Constraint) -> Constraint:
         if constraint.slot is None:
             return constraint
         return constraint._replace(uid=self.slots[constraint.slot], slot=None)
 
 
+#: Rules, by number, of one action and resource constraint: by the number of what they ask of a principal.
+Table = dict[int, list[int]]
+
+
 class PolicyIndex:
-    """Finds the rules whose scope a request can match. Immutable once made."""
+    """Finds the rules whose scope a request matches. Immutable once made."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._by_action: dict[EntityUid | None, dict[_Key, _Leaves]] = {}
+        self._by_action: dict[_Key, dict[_Key, Table]] = {}
+        #: What scopes ask of principals gets numbers: they are compared with each request.
+        self._numbers: dict[_Key, int] = {}
+        #: The number of what each rule asks of a principal.
+        self.asked: list[int] = []
         for number, rule in enumerate(rules):
-            actions = rule.policy.scope.actions
-            for action in (None,) if actions is None else actions:
-                by_principal = self._by_action.setdefault(action, {})
-                by_resource = by_principal.setdefault(_constraint_key(rule.principal), {})
-                by_resource.setdefault(_constraint_key(rule.resource), []).append(number)
+            asked = self._numbers.setdefault(_constraint_key(rule.principal), len(self._numbers))
+            self.asked.append(asked)
+            for action in _action_keys(rule.policy.scope):
+                tables = self._by_action.setdefault(action, {})
+                tables.setdefault(_constraint_key(rule.resource), {}).setdefault(asked, []).append(number)
 
-    def candidates(
-        self,
-        principal: tuple[EntityUid, Iterable[EntityUid]],
-        action: tuple[EntityUid, Iterable[EntityUid]],
-        resource: tuple[EntityUid, Iterable[EntityUid]],
-    ) -> tuple[int, ...]:
-        """The numbers, ascending, of the rules that can apply. Each argument is a uid and all its ancestors."""
-        found: set[int] = set()
-        principal_keys = _request_keys(*principal)
+    def tables(self, action: Side, resource: Side) -> tuple[Table, ...]:
+        """Where the rules stand that this action and resource match."""
         resource_keys = _request_keys(*resource)
-        for action_key in (None, action[0], *action[1]):
-            by_principal = self._by_action.get(action_key)
-            if by_principal is None:
-                continue
-            for by_resource in _matching(by_principal, principal_keys):
-                for numbers in _matching(by_resource, resource_keys):
-                    found.update(numbers)
-        return tuple(sorted(found))
+        uid, groups = action
+        found: list[Table] = []
+        for key in (None, uid, ("in", uid), *(("in", group) for group in groups)):
+            found += _matching(self._by_action.get(key, {}), resource_keys)
+        return tuple(found)
+
+    def asked_of_members(self, entity_type: str, places: Iterable[EntityUid]) -> frozenset[int]:
+        """The numbers of what scopes ask of principals and all of this type have that are in these places."""
+        within = ((("in", place), ("is in", entity_type, place)) for place in places)
+        keys = (None, entity_type, *(key for pair in within for key in pair))
+        return frozenset(self._numbers[key] for key in keys if key in self._numbers)
+
+    def asked_of(self, uid: EntityUid, as_member: frozenset[int]) -> frozenset[int]:
+        """The numbers of what scopes ask of principals and this one has, beside what it has as a member."""
+        keys = (uid, ("in", uid), ("is in", uid.type, uid))
+        named = [self._numbers[key] for key in keys if key in self._numbers]
+        return as_member.union(named) if named else as_member
+
+    def candidates(self, principal: Side, action: Side, resource: Side) -> tuple[int, ...]:
+        """The numbers, ascending, of the rules whose scope matches."""
+        uid, ancestors = principal
+        asked = self.asked_of(uid, self.asked_of_members(uid.type, ancestors))
+        return tuple(sorted(rules_of(self.tables(action, resource), asked)))
 
 
-def _matching(table: dict[_Key, _Value], keys: Sequence[_Key]) -> Iterable[_Value]:
+def rules_of(tables: Iterable[Table], asked: frozenset[int]) -> set[int]:
+    """The numbers of the rules in `tables` that ask no more of a principal than it has."""
+    found: set[int] = set()
+    for table in tables:
+        for numbers in _matching(table, asked):
+            found.update(numbers)
+    return found
+
+
+def _matching(table: Mapping[_K, _Value], keys: Collection[_K]) -> list[_Value]:
     if len(table) < len(keys):
         return [value for key, value in table.items() if key in keys]
     return [table[key] for key in keys if key in table]
 
 
+def _action_keys(scope: Scope) -> Iterable[_Key]:
+    if scope.actions is None:
+        return (None,)
+    return scope.actions if scope.exact_action else [("in", action) for action in scope.actions]
+
+
 def _constraint_key(constraint: Constraint) -> _Key:
     if constraint.uid is None:
         return constraint.entity_type
-    return constraint.uid if constraint.exact else ("in", constraint.uid)
+    if constraint.exact:
+        return constraint.uid
+    if constraint.entity_type is None:
+        return "in", constraint.uid
+    return "is in", constraint.entity_type, constraint.uid
 
 
-def _request_keys(uid: EntityUid, ancestors: Iterable[EntityUid]) -> list[_Key]:
-    return [None, uid.type, uid, ("in", uid), *(("in", ancestor) for ancestor in ancestors)]
+def _request_keys(uid: EntityUid, ancestors: Iterable[EntityUid]) -> frozenset[_Key]:
+    """Every constraint that an entity with these ancestors meets."""
+    places = (uid, *ancestors)
+    within = ((("in", place), ("is in", uid.type, place)) for place in places)
+    return frozenset((None, uid.type, uid, *(key for pair in within for key in pair)))

@@ -14,7 +14,7 @@ import cedarpy
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.context import ContextCut, ContextUse
-from pdp.cedar.index import PolicyIndex, Rule
+from pdp.cedar.index import PolicyIndex, Rule, Side
 from pdp.cedar.model import Authorization, EntityUid
 
 #: Different answers of one slice that are kept: most slices have a handful, errors can name any entity.
@@ -114,28 +114,17 @@ class PolicySlices:
         self._index = PolicyIndex(rules)
         self._slices: BoundedCache[tuple[int, ...], PolicySlice] = BoundedCache(size, counts)
 
-    def rule(self, number: int) -> Rule:
-        """The rule of that number."""
-        return self._rules[number]
+    @property
+    def index(self) -> PolicyIndex:
+        """The rules by their scope."""
+        return self._index
 
-    def applicable(
-        self,
-        principal: tuple[EntityUid, Iterable[EntityUid]],
-        action: tuple[EntityUid, Iterable[EntityUid]],
-        resource: tuple[EntityUid, Iterable[EntityUid]],
-    ) -> dict[int, Rule]:
-        """The rules, by number, whose scope a request matches. Each argument is a uid and all its ancestors."""
-        numbers = self._index.candidates(principal, action, resource)
-        found = ((number, self._rules[number]) for number in numbers)
-        return {number: rule for number, rule in found if rule.is_for(principal[0], action[0], resource[0])}
+    def applicable(self, principal: Side, action: Side, resource: Side) -> list[Rule]:
+        """The rules whose scope a request matches."""
+        return [self._rules[number] for number in self._index.candidates(principal, action, resource)]
 
-    def find(
-        self,
-        principal: tuple[EntityUid, Iterable[EntityUid]],
-        action: tuple[EntityUid, Iterable[EntityUid]],
-        resource: tuple[EntityUid, Iterable[EntityUid]],
-    ) -> PolicySlice:
-        """The slice for a request. Each argument is a uid and all its ancestors."""
+    def find(self, principal: Side, action: Side, resource: Side) -> PolicySlice:
+        """The slice for a request."""
         numbers = self._index.candidates(principal, action, resource)
         found = self._slices.get(numbers)
         if found is None:
