@@ -176,6 +176,7 @@ def authorize_options(config: AuthorizeConfig, counts: AuthorizeCounts | None = 
         slice_cache=config.slice_cache,
         shape_cache=config.shape_cache,
         strict_policy_errors=config.on_forbid_error == "deny",
+        evaluator=config.evaluator,
         counts=counts or AuthorizeCounts(),
     )
 

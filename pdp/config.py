@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 
 from pdp.addresses import address_problem, host_of, is_local
 from pdp.authzen_config import AuthZenConfig
+from pdp.cedar.options import Evaluator
 from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import ConfigError
 from pdp.gateway_config import AgentgatewayConfig, EnvoyConfig
@@ -154,11 +155,14 @@ class AuthorizeConfig(_Section):
 
     #: `deny`: a forbid that fails to evaluate denies. `skip`: it is passed over and reported, as Cedar does.
     on_forbid_error: Literal["deny", "skip"] = "deny"
+    #: Who evaluates the policies for a tool call. `compiled`: this service, where it is certain to say what Cedar would
+    #: say, otherwise Cedar. `cedar`: always Cedar. `checked`: both, and a denial where they do not agree.
+    evaluator: Evaluator = "compiled"
     #: Answers kept; 0 evaluates every question.
     decision_cache: Annotated[int, Field(ge=0)] = 10_000
     #: Policies held in parsed slices, some kilobytes each.
     slice_cache: _Positive = 100_000
-    #: Combinations of subject, tool and server whose policies and entities are at hand.
+    #: Combinations of subject, tool and server whose policies and entities are at hand, and subjects besides.
     shape_cache: _Positive = 32_768
 
 

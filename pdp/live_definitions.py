@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from pdp.cedar.authorize import CallableTool
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.model import Denial, DenialCode
+from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.strict_json import JsonError, JsonLimits, parse_object
 from pdp.cedar.tool_schema import definition_digest
 

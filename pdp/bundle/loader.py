@@ -19,7 +19,7 @@ from pdp.bundle.source import Source, SourceFile
 from pdp.bundle.tool_files import parse_tools, with_action_groups
 from pdp.bundle.validation import Validator
 from pdp.cedar.arguments import FactType, parse_type
-from pdp.cedar.authorize import Authorizer, CallableTool, PolicyModel
+from pdp.cedar.authorize import Authorizer
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.filter_tools import ToolFilter
@@ -27,6 +27,7 @@ from pdp.cedar.index import Rule
 from pdp.cedar.model import EntityUid
 from pdp.cedar.options import AuthorizeOptions
 from pdp.cedar.policies import Policy, parse_policies
+from pdp.cedar.policy_model import CallableTool, PolicyModel
 from pdp.cedar.tool_schema import Tool
 from pdp.errors import BundleError, Problem
 from pdp.sandbox.chain import Chain, Interceptor

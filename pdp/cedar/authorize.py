@@ -7,15 +7,13 @@ is no way around them to an answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cedarpy
 
-from pdp.cedar.arguments import ConvertedInput
 from pdp.cedar.cache import BoundedCache
-from pdp.cedar.caller_context import CallerContext, context_text
+from pdp.cedar.caller_context import context_text
 from pdp.cedar.compiled import Candidates, CompiledPolicies
 from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import (
@@ -27,7 +25,6 @@ from pdp.cedar.evaluate import (
     evaluate_fixed,
 )
 from pdp.cedar.expressions import Facts
-from pdp.cedar.index import Rule
 from pdp.cedar.model import (
     ActionQuery,
     Authorization,
@@ -38,6 +35,7 @@ from pdp.cedar.model import (
     ToolQuery,
 )
 from pdp.cedar.options import AuthorizeOptions
+from pdp.cedar.policy_model import CallableTool, PolicyModel
 from pdp.cedar.questions import (
     MAX_KEY_LENGTH,
     is_small,
@@ -57,34 +55,6 @@ _SUBJECTS = 4_096
 NO_SUBJECT = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
 _IN_DOUBT = Denial(DenialCode.POLICY_ERROR, "two evaluations of the policies for this call do not agree")
 UNKNOWN_TOOL = Denial(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
-
-
-@dataclass(frozen=True, slots=True)
-class CallableTool:
-    """A pinned tool as the decision needs it: its action, its server, and how to type its arguments."""
-
-    action: EntityUid
-    resource: EntityUid
-    convert: Callable[[bytes], ConvertedInput]
-    #: `definition_digest` of the pinned definition.
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyModel:
-    """Everything that decides, immutable: one bundle's rules, entities, schema, tools and context types.
-
-    `principal_types` is None where no schema says who may be a subject of tool calls.
-    """
-
-    rules: Sequence[Rule]
-    entities: EntityStore
-    schema: cedarpy.Schema | None = None
-    tools: Mapping[tuple[str, str], CallableTool] = field(default_factory=dict)
-    principal_types: frozenset[str] | None = None
-    #: The type of `context.on_behalf_of` in the schema; None where there is none.
-    on_behalf_of_type: str | None = None
-    context: CallerContext = field(default_factory=CallerContext)
 
 
 class _ShapeKey(NamedTuple):
@@ -148,7 +118,9 @@ class Authorizer:
         counts = options.counts
         self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache, options.counts.slice)
-        self._compiled = CompiledPolicies(model.rules, self._slices.index, model.entities, options.shape_cache)
+        self._compiled = CompiledPolicies(
+            model.rules, self._slices.index, model.entities, options.shape_cache, counts.principal
+        )
         self._calls = {name: _Call(tool, self._candidates(tool, model.entities)) for name, tool in model.tools.items()}
         self._evaluator = options.evaluator
         self._evaluators = counts.evaluators

@@ -13,7 +13,7 @@ from typing import Any
 
 import cedarpy
 
-from pdp.cedar.authorize import UNKNOWN_TOOL, CallableTool, PolicyModel
+from pdp.cedar.authorize import UNKNOWN_TOOL
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.conditions import Guard
 from pdp.cedar.engine import ask, read
@@ -21,6 +21,7 @@ from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import NOT_PERMITTED, cedar_uids, forbidden_by
 from pdp.cedar.index import Rule
 from pdp.cedar.model import Denial, EntityUid, Subject
+from pdp.cedar.policy_model import CallableTool, PolicyModel
 from pdp.cedar.questions import MAX_KEY_LENGTH, require_acted_for, require_type
 from pdp.cedar.slices import PolicySlices
 from pdp.errors import InvalidRequestError

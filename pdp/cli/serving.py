@@ -12,8 +12,8 @@ from pdp import app
 from pdp.addresses import host_of
 from pdp.bundle.layout import printable
 from pdp.bundle.snapshot import Snapshot
-from pdp.cedar.authorize import CallableTool, PolicyModel
 from pdp.cedar.cedar_types import quoted
+from pdp.cedar.policy_model import CallableTool, PolicyModel
 from pdp.cli.check import counts_text
 from pdp.cli.signals import Signals
 from pdp.cli.terminal import tell

@@ -102,15 +102,16 @@ def _of_service(parts: Parts) -> Iterator[Reading]:
     yield single(catalogue.SHED, float(sum(queue.shed for queue in queues)))
     yield single(catalogue.EXPIRED, float(sum(queue.expired for queue in queues)))
     yield single(catalogue.UNAUTHENTICATED, float(parts.admission.unauthenticated))
-    yield from _of_caches(parts.counts)
+    yield from _of_core(parts.counts)
     yield from _of_log(parts.sink)
     yield from _of_bundle(parts.store)
     ages = {series(catalogue.KEYS_AGE, (issuer,)): age for issuer, age in parts.ring.ages().items()}
     yield Reading(catalogue.KEYS_AGE.name, ages)
 
 
-def _of_caches(counts: AuthorizeCounts) -> Iterator[Reading]:
-    caches = {each.name: getattr(counts, each.name) for each in fields(counts)}
+def _of_core(counts: AuthorizeCounts) -> Iterator[Reading]:
+    evaluators = counts.evaluators
+    caches = {each.name: getattr(counts, each.name) for each in fields(counts) if each.name != "evaluators"}
 
     def reading(family: Family, count: str) -> Reading:
         figures = {series(family, (name,)): float(getattr(cache, count)) for name, cache in caches.items()}
@@ -118,6 +119,10 @@ def _of_caches(counts: AuthorizeCounts) -> Iterator[Reading]:
 
     yield reading(catalogue.CACHE_HITS, "hits")
     yield reading(catalogue.CACHE_MISSES, "misses")
+    evaluated = {"compiled": evaluators.compiled, "cedar": evaluators.cedar}
+    figures = {series(catalogue.EVALUATIONS, (name,)): float(count) for name, count in evaluated.items()}
+    yield Reading(catalogue.EVALUATIONS.name, figures)
+    yield single(catalogue.DISPUTED, float(evaluators.disputed))
 
 
 def _of_log(sink: DecisionSink) -> Iterator[Reading]:

@@ -79,6 +79,17 @@ UNHEALTHY = Family(
 )
 CACHE_HITS = Family("pdp_cache_hits_total", "counter", "Look-ups that found something.", ("cache",))
 CACHE_MISSES = Family("pdp_cache_misses_total", "counter", "Look-ups that found nothing.", ("cache",))
+EVALUATIONS = Family(
+    "pdp_evaluations_total",
+    "counter",
+    "Questions that were evaluated, by who did it: `compiled` or `cedar`.",
+    ("evaluator",),
+)
+DISPUTED = Family(
+    "pdp_evaluations_disputed_total",
+    "counter",
+    "Calls that were denied because two evaluations of the policies did not agree.",
+)
 LOG_WAITING = Family("pdp_decision_log_waiting_lines", "gauge", "Lines of the decision log that are not written yet.")
 LOG_DROPPED = Family("pdp_decision_log_dropped_lines_total", "counter", "Lines of the decision log that are lost.")
 LOG_FAILING = Family("pdp_decision_log_failing", "gauge", "1 while the decision log cannot be written.", joined="max")
@@ -121,6 +132,7 @@ FAMILIES: Final = {
     for family in (
         *(DECISIONS, RPC_SECONDS, RPC_ERRORS, LAYER_SECONDS, IN_FLIGHT, SHED, EXPIRED, UNAUTHENTICATED, TOKENS_REFUSED),
         *(GATEWAY_DENIALS, INTERCEPTORS, INTERCEPTOR_SECONDS, UNHEALTHY, CACHE_HITS, CACHE_MISSES),
+        *(EVALUATIONS, DISPUTED),
         *(LOG_WAITING, LOG_DROPPED, LOG_FAILING, SNAPSHOT, SNAPSHOT_AGE, SNAPSHOT_LOADED, RELOADS, KEYS_AGE),
         *(SPANS_LOST, DEGRADED, READY, BUILD, WORKERS, WORKERS_UP, RESTARTS, STUCK, CPU, MEMORY, FILES, STARTED),
     )

@@ -14,13 +14,14 @@ from typing import Any
 import cedarpy
 import pytest
 
-from pdp.cedar.authorize import Authorizer, CallableTool, PolicyModel
+from pdp.cedar.authorize import Authorizer
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.index import Rule
 from pdp.cedar.model import ActionQuery, Authorization, DenialCode, EntityUid, Query, ToolQuery
 from pdp.cedar.options import AuthorizeOptions
 from pdp.cedar.policies import parse_policies
+from pdp.cedar.policy_model import CallableTool, PolicyModel
 from pdp.cedar.tool_schema import Tool, parse_manifest, schema_text
 from pdp.errors import InvalidRequestError
 from tests.property.worlds import MANIFEST, SCHEMA, World, make_queries, make_world, plain_answer
