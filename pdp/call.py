@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import grpc
 import structlog
@@ -31,8 +30,7 @@ class Call(Protocol):
         """Seconds until the caller no longer waits; None if it would wait for ever."""
 
 
-@dataclass(frozen=True, slots=True)
-class RpcCall:
+class RpcCall(NamedTuple):
     """A gRPC call that was admitted."""
 
     caller: Caller

@@ -1,4 +1,4 @@
-"""The calls that wait for a thread: how many, for how long, and which is next. Knows no gRPC and makes no thread.
+"""The calls that wait for a thread: how many, for how long, and which is next; and the threads. Knows no gRPC.
 
 A call is refused when it comes rather than when it has waited: where the queue is full, or where those before it will
 take longer than its caller waits. What a call will cost is told by the size of its message, which is known before
@@ -12,10 +12,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Final, Literal, Protocol
 
+import structlog
+
 from pdp.limits_config import LimitsConfig
+
+_log = structlog.get_logger("pdp.rpc")
 
 #: Why a call is not answered: there is too much to do, or its caller waits no longer.
 Refusal = Literal["overloaded", "expired"]
@@ -55,10 +61,8 @@ class _Entry:
     call: QueuedCall
     came: float
     number: int
-
-    @property
-    def units(self) -> float:
-        return 1 + self.call.size / _UNIT_BYTES
+    #: Of work, by the size of the message.
+    units: float
 
 
 @dataclass(slots=True)
@@ -125,10 +129,12 @@ class CallQueue:
         nothing for longer takes no place from others.
         """
         with self._lock:
-            if not (always or self._fits(self._small, 0, call.deadline)):
+            now = self.clock()
+            self._take_places(now)
+            if not (always or self._fits(self._small, 0, call.deadline, now)):
                 self.shed += 1
                 return False
-            self._expected[call] = self.clock()
+            self._expected[call] = now
             return True
 
     def overdue(self) -> Iterator[QueuedCall]:
@@ -136,13 +142,10 @@ class CallQueue:
 
         What has come of a message is in memory, and only the whole of it is counted.
         """
-        while True:
+        # Nearly always, and asked for every call: there are none.
+        while self._expected or self._silent:
             with self._lock:
-                now = self.clock()
-                while self._expected and next(iter(self._expected.values())) <= now - _EXPECT_SECONDS:
-                    call = next(iter(self._expected))
-                    del self._expected[call]
-                    self._silent[call] = None
+                self._take_places(self.clock())
                 if len(self._silent) <= self._max_silent:
                     return
                 call = next(iter(self._silent))
@@ -163,24 +166,39 @@ class CallQueue:
         """Let a call wait, or tell that it is not worth its while. With `always` it is next, whatever else waits."""
         with self._lock:
             self._forget(call)
+            size, now = call.size, self.clock()
             lane = self._lane_of(call)
-            if not (always or self._fits(lane, call.size, call.deadline)):
+            if not (always or self._fits(lane, size, call.deadline, now)):
                 self.shed += 1
                 return False
-            entry = _Entry(call, self.clock(), 0 if always else self._next_number())
-            (lane.entries.appendleft if always else lane.entries.append)(entry)
+            if always:
+                entry = _Entry(call, now, 0, 1 + size / _UNIT_BYTES)
+                lane.entries.appendleft(entry)
+            else:
+                self._number += 1
+                entry = _Entry(call, now, self._number, 1 + size / _UNIT_BYTES)
+                lane.entries.append(entry)
             lane.units += entry.units
-            self.bytes += call.size
+            self.bytes += size
             return True
 
     def work(self) -> None:
-        """Answer calls until none is left for this thread."""
-        while (entry := self._take()) is not None:
-            started = self.clock()
+        """Answer calls until none is left for this thread.
+
+        What a call raises ends it, with the call's place free again. Others may wait for this thread then and for no
+        other, so whoever works has to begin anew.
+        """
+        # Most threads that are woken find that another was quicker.
+        if not (self._small.entries or self._large.entries):
+            return
+        entry = self._take(None)
+        while entry is not None:
             try:
-                self._answer(entry, started)
-            finally:
-                self._finish(entry, started)
+                self._answer(entry)
+            except BaseException:
+                self._finish(entry)
+                raise
+            entry = self._take(entry)
 
     def drain(self) -> Iterator[QueuedCall]:
         """What waits, taken out."""
@@ -193,14 +211,23 @@ class CallQueue:
                 self.bytes -= entry.call.size
             yield entry.call
 
-    def _fits(self, lane: _Lane, size: int, deadline: float) -> bool:
+    def _take_places(self, now: float) -> None:
+        """From those whose messages are awaited for too long."""
+        while self._expected:
+            call, began = next(iter(self._expected.items()))
+            if began > now - _EXPECT_SECONDS:
+                return
+            del self._expected[call]
+            self._silent[call] = None
+
+    def _fits(self, lane: _Lane, size: int, deadline: float, now: float) -> bool:
         wait = lane.wait()
         return (
             self.queued + len(self._expected) < self._max_calls
             # What is larger than all may be would never be answered; alone it is.
             and (self.bytes + size <= self._max_bytes or not self.bytes)
             and wait <= self._max_seconds
-            and self.clock() + wait < deadline
+            and now + wait < deadline
         )
 
     def _forget(self, call: QueuedCall) -> None:
@@ -208,8 +235,8 @@ class CallQueue:
         self._expected.pop(call, None)
         self._silent.pop(call, None)
 
-    def _answer(self, entry: _Entry, now: float) -> None:
-        call = entry.call
+    def _answer(self, entry: _Entry) -> None:
+        call, now = entry.call, self.clock()
         if call.is_gone() or now >= call.deadline:
             self._count(expired=1)
             call.refuse("expired")
@@ -225,25 +252,80 @@ class CallQueue:
             self.shed += shed
             self.expired += expired
 
-    def _take(self) -> _Entry | None:
+    def _take(self, done: _Entry | None) -> _Entry | None:
+        """The next call for this thread, which is done with another."""
         with self._lock:
-            lanes = [lane for lane in (self._small, self._large) if lane.entries and lane.running < lane.threads]
-            if not lanes:
+            if done is not None:
+                self._release(done)
+            lane, large = self._small, self._large
+            if large.entries and large.running < large.threads:
+                ready = lane.entries and lane.running < lane.threads
+                if not ready or large.entries[0].number < lane.entries[0].number:
+                    lane = large
+            elif not lane.entries or lane.running >= lane.threads:
                 return None
-            lane = min(lanes, key=lambda lane: lane.entries[0].number)
             entry = lane.entries.popleft()
             lane.units -= entry.units
             lane.running += 1
             return entry
 
-    def _finish(self, entry: _Entry, started: float) -> None:
+    def _finish(self, entry: _Entry) -> None:
         with self._lock:
-            self._lane_of(entry.call).running -= 1
-            self.bytes -= entry.call.size
+            self._release(entry)
+
+    def _release(self, entry: _Entry) -> None:
+        self._lane_of(entry.call).running -= 1
+        self.bytes -= entry.call.size
 
     def _lane_of(self, call: QueuedCall) -> _Lane:
         return self._large if call.size >= LARGE_BYTES else self._small
 
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
+
+class QueueThreads:
+    """The threads that answer what is in a queue, made when they are first needed."""
+
+    def __init__(self, queue: CallQueue, count: int) -> None:
+        self._queue = queue
+        self._count = count
+        self._threads: list[threading.Thread] = []
+        #: One word for each call that was queued: whether to go on.
+        self._words: SimpleQueue[bool] = SimpleQueue()
+        self._closed = False
+
+    def work(self) -> None:
+        """Have a thread look for calls in the queue. To be called from one thread alone.
+
+        Raises RuntimeError after `close`; then nobody answers what is in the queue.
+        """
+        if len(self._threads) < self._count and not self._closed:
+            thread = threading.Thread(target=self._run, name=f"rpc-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._words.put(True)
+        # Asked afterwards: whoever closes says so first, and only then sends the threads away.
+        if self._closed:
+            raise RuntimeError("the threads are sent away")
+
+    def close(self, *, wait: bool = True) -> None:
+        """Send the threads away when they have answered what is in the queue now."""
+        self._closed = True
+        for _ in self._threads:
+            self._words.put(False)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _run(self) -> None:
+        while self._words.get():
+            while not self._worked():
+                pass
+
+    def _worked(self) -> bool:
+        """Whether no call is left for this thread."""
+        try:
+            self._queue.work()
+        except BaseException as error:  # noqa: BLE001 - the top of a thread: it would end, and calls wait for ever
+            with suppress(Exception):
+                _log.error("a call failed", exc_info=error)
+            return False
+        return True

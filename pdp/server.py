@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,7 @@ class Server:
 
         def observed(request: Any, context: grpc.ServicerContext) -> Any:
             told = Told(_traceparent(context), getattr(request, "request_id", ""))
-            return answered(name, told, lambda: guarded(request, context), lambda: _code(context))
+            return answered(name, told, partial(guarded, request, context), partial(_code, context))
 
         return observed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pdp.decision_log.chain import Link
 from pdp.decision_log.segment import Line, read_segment, segments_in
@@ -14,7 +15,7 @@ from pdp.decision_log.slot import Slot
 BATCH_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Records of one writer whose numbers follow one another, each a line with its end."""
 
@@ -28,7 +29,7 @@ class Batch:
         # A record with damage may hold a carriage return, which ends no line.
         return self.data.split(b"\n")[:-1]
 
-    @property
+    @cached_property
     def last_seq(self) -> int:
         """The number of the last one."""
         return self.first_seq + self.data.count(b"\n") - 1

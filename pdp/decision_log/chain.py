@@ -10,6 +10,8 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from pdp.decision_log.digests import sha256
+
 #: How a record of a chain ends: the writer, the number, the hash.
 _TRAILER = re.compile(rb',"writer":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}|0),"hash":"([0-9a-f]{64})"\}\Z')
 
@@ -29,10 +31,10 @@ def beginning(writer: str) -> Link:
 
 def linked(head: Link, record: str) -> tuple[Link, bytes]:
     """The record (a JSON object in ASCII, not an empty one) as the next line of the chain, with its line end."""
-    seq = head.seq + 1
-    text = f'{record[:-1]},"writer":"{head.writer}","seq":{seq}'.encode("ascii")
-    digest = hashlib.sha256(head.hash + text).digest()
-    return Link(head.writer, seq, digest), b"".join((text, b',"hash":"', digest.hex().encode(), b'"}\n'))
+    writer, seq, before = head[0], head[1] + 1, head[2]
+    text = f'{record[:-1]},"writer":"{writer}","seq":{seq}'
+    digest = sha256(before + text.encode("ascii"))
+    return Link(writer, seq, digest), f'{text},"hash":"{digest.hex()}"}}\n'.encode("ascii")
 
 
 def stated(line: bytes) -> Link | None:

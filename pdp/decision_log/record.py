@@ -1,6 +1,8 @@
 """One decision as one line of JSON. Pure: time, ids and the answer come in, text goes out.
 
-The line is put together by hand because every call pays for it; each string goes through JSON's own escaping.
+The line is put together by hand because every call pays for it; each string goes through JSON's own escaping. For the
+same reason what comes again and again is kept as text. Names that are not quoted are made by this service of letters
+and digits.
 """
 
 from __future__ import annotations
@@ -8,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterable
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Literal
 
 from pdp.candidate import Difference
-from pdp.cedar.model import Authorization, EntityUid, Query, ShadowReport, ToolQuery
+from pdp.cedar.model import Authorization, EntityUid, Query, ToolQuery
 from pdp.decide import DecideQuery, asked_query
+from pdp.decision_log.digests import sha256
 from pdp.decision_log.masking import Masking
+from pdp.decision_log.verdict import coded, strings, verdict
 from pdp.sandbox.chain import ChainQuery
 from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception, Outcome
@@ -31,7 +34,6 @@ _ACTION, _RESOURCE = "Action", "Server"
 def decision_line(
     query: Query | None,
     answer: Authorization,
-    *,
     time_ns: int,
     duration_ns: int,
     decision_id: str,
@@ -49,40 +51,31 @@ def decision_line(
     `query` is None where no subject could be established (a token that does not verify). `time_ns` is Unix time.
     `mask` is for `arguments` that are written in full.
     """
-    denial = answer.denial
-    kind = "authorize" if interception is None else "decide"
-    parts = [
-        f'{{"kind":"{kind}","time":"{timestamp(time_ns)}","decision_id":"{decision_id}"',
-        f'"decision":"{"ALLOW" if answer.allowed else "DENY"}"',
-        f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
-        _question(query, arguments, mask) if query is not None else '"subject":null',
-        f'"policies":{_strings(policy.policy_id for policy in answer.determining)}',
-        f'"errors":{_errors(answer)}',
-        f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
-    ]
+    decision, grounds, shadow = verdict(answer)
+    asked = _question(query, arguments, mask) if query is not None else '"subject":null'
+    carried = _carried(caller, request_id, trace_id, span_id) if caller or request_id or trace_id else ""
+    kind, intercepted = "authorize", ""
     if interception is not None:
-        parts.append(_interception(interception, arguments))
-    parts += _carried(caller=caller, request_id=request_id, trace_id=trace_id, span_id=span_id)
-    if answer.shadow is not None:
-        parts.append(_shadow(answer.shadow))
-    return ",".join(parts) + "}"
-
-
-def _carried(**texts: str) -> list[str]:
-    """What callers gave, as far as they did."""
-    return [f'"{name}":{quoted(text)}' for name, text in texts.items() if text]
-
-
-def _shadow(shadow: ShadowReport) -> str:
+        kind, intercepted = "decide", f",{_interception(interception, arguments)}"
     return (
-        f'"shadow":{{"would_be_decision":"{"ALLOW" if shadow.would_allow else "DENY"}",'
-        f'"flipping":{_strings(shadow.flipping)},"matched":{_strings(shadow.matched)}{_would_be(shadow)}}}'
+        f'{{"kind":"{kind}","time":"{timestamp(time_ns)}","decision_id":"{decision_id}",{decision},{asked},{grounds},'
+        f'"revision":"{revision}","duration_us":{duration_ns // 1000}{intercepted}'
+        f"{carried}{shadow}}}"
     )
 
 
-def _would_be(shadow: ShadowReport) -> str:
-    denial = shadow.would_be_denial
-    return f',"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else ""
+def _carried(caller: str, request_id: str, trace_id: str, span_id: str, for_decision_id: str = "") -> str:
+    """What callers gave, as far as they did: members that begin with a comma."""
+    text = f',"caller":{quoted(caller)}' if caller else ""
+    if request_id:
+        text += f',"request_id":{quoted(request_id)}'
+    if trace_id:
+        text += f',"trace_id":{quoted(trace_id)}'
+    if span_id:
+        text += f',"span_id":{quoted(span_id)}'
+    if for_decision_id:
+        text += f',"for_decision_id":{quoted(for_decision_id)}'
+    return text
 
 
 def difference_line(
@@ -92,13 +85,12 @@ def difference_line(
     answered, candidate = difference.answered, difference.candidate
     query = answered.query
     asked = asked_query(query) if isinstance(query, DecideQuery) else query
-    denial = candidate.denial
     parts = [
         f'{{"kind":"candidate","time":"{timestamp(time_ns)}","for_decision_id":"{answered.decision_id}"',
         f'"difference":"{difference.kind}","decision":"{"ALLOW" if candidate.allowed else "DENY"}"',
-        f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
+        coded(candidate.denial),
         _question(asked, arguments, mask),
-        f'"policies":{_strings(difference.policies)}',
+        f'"policies":{strings(difference.policies)}',
         f'"revision":"{answered.revision}","candidate_revision":"{difference.candidate_revision}"',
     ]
     return ",".join(parts) + "}"
@@ -108,7 +100,6 @@ def interception_line(
     phase: Phase,
     query: ChainQuery | None,
     answer: Interception,
-    *,
     time_ns: int,
     duration_ns: int,
     decision_id: str,
@@ -126,18 +117,15 @@ def interception_line(
     `query` is None where no subject could be established. `for_decision_id` names the decision that let the call go
     on, if the caller gave it. Of results nothing but the digest is ever written: they are data of tools.
     """
-    denial = answer.denial
     parts = [
         f'{{"kind":"intercept","time":"{timestamp(time_ns)}","decision_id":"{decision_id}","phase":"{phase}"',
-        f'"decision":"{"DENY" if denial else "ALLOW"}"',
-        f'"code":"{denial.code.value}","message":{quoted(denial.message)}' if denial else '"code":""',
+        f'"decision":"{"DENY" if answer.denial is not None else "ALLOW"}"',
+        coded(answer.denial),
         _intercepted(query, arguments, mask) if query is not None else '"subject":null',
         _interception(answer, arguments),
         f'"revision":"{revision}","duration_us":{duration_ns // 1000}',
     ]
-    parts += _carried(caller=caller, request_id=request_id, trace_id=trace_id, span_id=span_id)
-    parts += _carried(for_decision_id=for_decision_id)
-    return ",".join(parts) + "}"
+    return f"{','.join(parts)}{_carried(caller, request_id, trace_id, span_id, for_decision_id)}}}"
 
 
 def _intercepted(query: ChainQuery, policy: ArgumentsPolicy, mask: Masking | None) -> str:
@@ -184,16 +172,33 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def _question(query: Query, policy: ArgumentsPolicy, mask: Masking | None) -> str:
-    subject = f'"subject":{_uid(query.principal)}'
-    if query.on_behalf_of is not None:
-        subject += f',"on_behalf_of":{_uid(query.on_behalf_of)}'
     if not isinstance(query, ToolQuery):
+        subject = _subject(query.principal, query.on_behalf_of)
         return f'{subject},"action":{_uid(query.action)},"resource":{_uid(query.resource)}'
-    action = _uid(EntityUid(_ACTION, f"{query.server}/{query.tool}"))
-    text = f'{subject},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, query.server))}'
+    text = _call(query.principal, query.on_behalf_of, query.server, query.tool)
     if query.session_id:
         text += f',"session_id":{quoted(query.session_id)}'
     return text + _arguments(query.arguments, policy, mask)
+
+
+def _call(principal: EntityUid, on_behalf_of: EntityUid | None, server: str, tool: str) -> str:
+    length = len(principal.type) + len(principal.id) + len(server) + len(tool)
+    if on_behalf_of is not None:
+        length += len(on_behalf_of.type) + len(on_behalf_of.id)
+    return (_short_call if length <= _MAX_KEPT else _written_call)(principal, on_behalf_of, server, tool)
+
+
+def _written_call(principal: EntityUid, on_behalf_of: EntityUid | None, server: str, tool: str) -> str:
+    action = _uid(EntityUid(_ACTION, f"{server}/{tool}"))
+    return f'{_subject(principal, on_behalf_of)},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, server))}'
+
+
+_short_call = lru_cache(maxsize=16_384)(_written_call)
+
+
+def _subject(principal: EntityUid, on_behalf_of: EntityUid | None) -> str:
+    subject = f'"subject":{_uid(principal)}'
+    return subject if on_behalf_of is None else f'{subject},"on_behalf_of":{_uid(on_behalf_of)}'
 
 
 def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) -> str:
@@ -204,14 +209,14 @@ def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) 
         shown = arguments.decode("utf-8", "backslashreplace") if mask is None or not arguments else mask(arguments)
         if shown is not None:
             return f',"arguments":{quoted(shown)}'
-    return f',"arguments_sha256":"{hashlib.sha256(arguments).hexdigest()}"'
+    return f',"arguments_sha256":"{sha256(arguments).hex()}"'
 
 
 def _uid(uid: EntityUid) -> str:
     return _short_uid(uid) if len(uid.type) + len(uid.id) <= _MAX_KEPT else _written_uid(uid)
 
 
-#: Longer uids are written anew each time, so that what is kept stays small.
+#: What is longer is written anew each time, so that what is kept stays small.
 _MAX_KEPT = 256
 
 
@@ -222,17 +227,6 @@ def _short_uid(uid: EntityUid) -> str:
 
 def _written_uid(uid: EntityUid) -> str:
     return f'{{"type":{quoted(uid.type)},"id":{quoted(uid.id)}}}'
-
-
-def _strings(values: Iterable[str]) -> str:
-    return f"[{','.join(map(quoted, values))}]"
-
-
-def _errors(answer: Authorization) -> str:
-    if not answer.errors:
-        return "[]"
-    shown = (f'{{"policy":{quoted(e.policy_id)},"message":{quoted(e.message)}}}' for e in answer.errors)
-    return f"[{','.join(shown)}]"
 
 
 def timestamp(time_ns: int) -> str:

@@ -71,11 +71,14 @@ class Segment:
         """Give it another name, which nothing has yet. Raises OSError."""
         self.path = self.path.rename(path)
 
-    def append(self, data: bytes) -> None:
-        """Copy a line into it. It must fit."""
+    def append(self, data: bytes) -> bool:
+        """Copy a line into it, if it fits."""
         end = self.used + len(data)
+        if end > self.size:
+            return False
         self._memory[self.used : end] = data
         self.used = end
+        return True
 
     def fits(self, count: int) -> bool:
         """Whether so many more bytes fit."""

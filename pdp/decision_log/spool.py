@@ -108,12 +108,8 @@ class Spool:
         if self._closed:
             return False
         head, data = linked(self.head, record)
-        segment = self._segments[-1]
-        if not segment.fits(len(data)):
-            if not self._roll(len(data)):
-                return False
-            segment = self._segments[-1]
-        segment.append(data)
+        if not self._segments[-1].append(data) and not (self._roll(len(data)) and self._segments[-1].append(data)):
+            return False
         self.head = head
         return True
 

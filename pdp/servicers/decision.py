@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 from google.rpc import code_pb2
@@ -50,8 +49,7 @@ _log = structlog.get_logger("pdp.identity")
 _Q = TypeVar("_Q")
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked(Generic[_Q]):
+class _Asked(NamedTuple, Generic[_Q]):
     """A question. `query` is None where nobody is there who could ask; `denial` says why no policy is asked."""
 
     query: _Q | None

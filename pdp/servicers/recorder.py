@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from pdp.candidate import Difference
 from pdp.cedar.model import ActionQuery, Authorization, Denial, Query
@@ -16,7 +15,7 @@ from pdp.sandbox.chain import ChainQuery
 from pdp.sandbox.model import Phase
 from pdp.sandbox.outcome import Interception, Outcome
 from pdp.sandbox.reply import Envelope
-from pdp.telemetry.scope import Asked, Decided, current, trace_ids
+from pdp.telemetry.scope import Asked, CallScope, Decided, current, trace_ids
 
 #: Requests up to this size are kept until their decision line is written.
 _MAX_WAITING_BYTES = 8_192
@@ -34,7 +33,8 @@ class Recorder:
     ) -> None:
         self._sink = sink
         self._ids = ids
-        self._shown: dict[str, Any] = {"arguments": arguments, "mask": mask}
+        self._arguments: ArgumentsPolicy = arguments
+        self._mask = mask
 
     def decision(
         self,
@@ -42,19 +42,38 @@ class Recorder:
         answer: Authorization,
         *,
         size: int,
+        duration_ns: int,
+        request_id: str,
+        revision: str,
+        caller: str = "",
         interception: Interception | None = None,
         remaining: Remaining | None = None,
-        **facts: Any,
     ) -> str:
-        """An authorization, or with an `interception` a decision by both layers; for `facts` see `decision_line`."""
-        scope = current()
-        facts.update(trace_ids(scope))
-        made = partial(decision_line, query, answer, interception=interception, **facts)
-        decision_id = self._write(made, size, remaining)
+        """An authorization, or with an `interception` a decision by both layers; see `decision_line`."""
+        scope, decision_id = current(), self._ids()
+        trace_id, span_id = _trace(scope)
+        # By position and in one object: every call pays for it, also where nothing is logged.
+        made = partial(
+            decision_line,
+            query,
+            answer,
+            time.time_ns(),
+            duration_ns,
+            decision_id,
+            request_id,
+            revision,
+            self._arguments,
+            self._mask,
+            caller,
+            trace_id,
+            span_id,
+            interception,
+        )
+        self._write(made, size, remaining)
         if scope is not None:
             kind = "authorize" if interception is None else "decide"
-            told = _told(kind, decision_id, answer.denial, query, facts)
-            scope.decide(told, _asked(interception.outcomes if interception is not None else ()))
+            told = _told(kind, decision_id, answer.denial, query, revision)
+            scope.decide(told, _asked(interception.outcomes) if interception is not None else ())
         return decision_id
 
     def interception(
@@ -64,38 +83,63 @@ class Recorder:
         answer: Interception,
         *,
         size: int,
+        duration_ns: int,
+        for_decision_id: str,
+        request_id: str,
+        revision: str,
+        caller: str = "",
         remaining: Remaining | None = None,
-        **facts: Any,
     ) -> str:
-        """A run of an interceptor chain; for `facts` see `interception_line`."""
-        scope = current()
-        facts.update(trace_ids(scope))
-        decision_id = self._write(partial(interception_line, phase, query, answer, **facts), size, remaining)
+        """A run of an interceptor chain; see `interception_line`."""
+        scope, decision_id = current(), self._ids()
+        trace_id, span_id = _trace(scope)
+        made = partial(
+            interception_line,
+            phase,
+            query,
+            answer,
+            time.time_ns(),
+            duration_ns,
+            decision_id,
+            for_decision_id,
+            request_id,
+            revision,
+            self._arguments,
+            self._mask,
+            caller,
+            trace_id,
+            span_id,
+        )
+        self._write(made, size, remaining)
         if scope is not None:
-            told = _told("intercept", decision_id, answer.denial, query.envelope if query is not None else None, facts)
-            scope.decide(told, _asked(answer.outcomes))
+            envelope = query.envelope if query is not None else None
+            scope.decide(_told("intercept", decision_id, answer.denial, envelope, revision), _asked(answer.outcomes))
         return decision_id
 
     def difference(self, difference: Difference) -> None:
         """A call that a candidate bundle answers in another way."""
-        self._sink.write(difference_line(difference, time_ns=time.time_ns(), **self._shown))
+        line = difference_line(difference, time_ns=time.time_ns(), arguments=self._arguments, mask=self._mask)
+        self._sink.write(line)
 
-    def _write(self, line: Callable[..., str], size: int, remaining: Remaining | None) -> str:
-        decision_id = self._ids()
-        made = partial(line, time_ns=time.time_ns(), decision_id=decision_id, **self._shown)
+    def _write(self, made: Callable[[], str], size: int, remaining: Remaining | None) -> None:
         # A line waits for its thread with the whole question, so for a large one it is made now.
         self._sink.write(made if size <= _MAX_WAITING_BYTES else made(), remaining)
-        return decision_id
 
 
-def _told(
-    kind: str, decision_id: str, denial: Denial | None, asked: Query | Envelope | None, facts: Mapping[str, Any]
-) -> Decided:
+def _trace(scope: CallScope | None) -> tuple[str, str]:
+    """The ids of the call's trace and of its span, as far as there are such."""
+    if scope is None or (scope.span is None and scope.parent is None):
+        return "", ""
+    found = trace_ids(scope)
+    return found["trace_id"], found.get("span_id", "")
+
+
+def _told(kind: str, decision_id: str, denial: Denial | None, asked: Query | Envelope | None, revision: str) -> Decided:
     """What the call's scope is told of a decision."""
     code = denial.code.value if denial is not None else ""
     subject = None if asked is None else asked.subject if isinstance(asked, Envelope) else asked.principal
     server, tool = ("", "") if asked is None or isinstance(asked, ActionQuery) else (asked.server, asked.tool)
-    return Decided(kind, decision_id, denial is None, code, facts["revision"], server, tool, subject)
+    return Decided(kind, decision_id, denial is None, code, revision, server, tool, subject)
 
 
 def _asked(outcomes: Sequence[Outcome]) -> tuple[Asked, ...]:
