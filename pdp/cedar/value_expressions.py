@@ -6,7 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pdp.cedar.expressions import Expression, Facts
-from pdp.cedar.values import LONG_MAX, LONG_MIN, DecimalValue, UnsureError, Value, canonical, decimal_value
+from pdp.cedar.values import (
+    LONG_MAX,
+    LONG_MIN,
+    DecimalValue,
+    UnsureError,
+    Value,
+    canonical,
+    canonical_items,
+    decimal_value,
+)
+
+#: Two values of one of these kinds are equal to Cedar where they are to Python.
+_PLAIN = frozenset({str, int, bool})
 
 
 class Equal(Expression):
@@ -21,8 +33,8 @@ class Equal(Expression):
     def value(self, facts: Facts) -> bool:
         """Whether they are."""
         left, right = self._left.value(facts), self._right.value(facts)
-        if type(left) is str and type(right) is str:
-            return left == right
+        if type(left) is type(right) and type(left) in _PLAIN:
+            return bool(left == right)
         return canonical(left) == canonical(right)
 
 
@@ -150,9 +162,12 @@ class Contains(Expression):
 
     def value(self, facts: Facts) -> bool:
         """Whether it does."""
-        held = _items(self._of.value(facts))
-        item = canonical(self._item.value(facts))
-        return any(canonical(each) == item for each in held)
+        held, item = _items(self._of.value(facts)), self._item.value(facts)
+        # Many policies may look into one long set, so what is quick to say is said at once.
+        if type(item) is str or (type(item) is int and item not in held):
+            return item in held
+        form = canonical(item)
+        return any(canonical(each) == form for each in held)
 
 
 class IsOneOf(Expression):
@@ -181,7 +196,7 @@ class ContainsAll(Expression):
     def value(self, facts: Facts) -> bool:
         """Whether it does."""
         held, asked = _items(self._left.value(facts)), _items(self._right.value(facts))
-        return set(map(canonical, held)).issuperset(map(canonical, asked))
+        return canonical_items(held) >= canonical_items(asked)
 
 
 class ContainsAny(ContainsAll):
@@ -192,7 +207,7 @@ class ContainsAny(ContainsAll):
     def value(self, facts: Facts) -> bool:
         """Whether it does."""
         held, asked = _items(self._left.value(facts)), _items(self._right.value(facts))
-        return not set(map(canonical, held)).isdisjoint(map(canonical, asked))
+        return not canonical_items(held).isdisjoint(canonical_items(asked))
 
 
 class IsEmpty(Expression):

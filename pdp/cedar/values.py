@@ -74,15 +74,22 @@ def canonical(value: Value) -> Hashable:
         raise UnsureError from None
 
 
+def canonical_items(items: list[Value]) -> frozenset[Hashable]:
+    """The canonical forms of a set's items. Raises UnsureError."""
+    # Sets of strings are the common ones, and strings are their own forms.
+    return frozenset(items if set(map(type, items)) <= {str} else map(canonical, items))
+
+
 def _canonical(value: Value) -> Hashable:
-    kind: type = type(value)
-    if isinstance(value, str | int) and kind is not bool:
+    if isinstance(value, str):
         return value
-    # To Python `True` is 1, and an entity is a pair of strings.
-    if kind is bool:
-        return "bool", value
+    kind: type = type(value)
+    # To Python `True` is 1, and an entity is a pair of strings. A bare integer would hash as anybody can work out, and
+    # arguments could be made of which all hash alike; a string beside it is hashed under a secret.
+    if kind is int or kind is bool:
+        return kind.__name__, value
     if kind is list:
-        return "set", frozenset(map(_canonical, value))
+        return "set", canonical_items(value)
     if kind is EntityUid:
         return "entity", *value
     if kind is dict:

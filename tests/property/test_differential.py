@@ -51,7 +51,8 @@ class Sides:
         self.entities = cedarpy.Entities.from_json_str(json.dumps(entities), self.schema)
         self._build_plain()
         options = AuthorizeOptions(decision_cache=decision_cache, strict_policy_errors=strict)
-        self.authorizer = Authorizer(self._model(), options)
+        self.model = self._model()
+        self.authorizer = Authorizer(self.model, options)
 
     def _build_plain(self) -> None:
         parsed = parse_policies("w.cedar", "\n".join(self.world.policies))

@@ -61,6 +61,8 @@ _FOLDERS = [f"f{number}" for number in range(5)]
 _DOCS = [f"d{number}" for number in range(6)]
 _ACTIONS = ["read", "write", "srv/get", "srv/put-it"]
 _ACTION_GROUPS = ["readers", "any", "srv", "call_tool", "read_only", "destructive"]
+_TOOL_ACTIONS = ["srv/get", "srv/get", "srv/put-it", "srv", "call_tool", "read_only", "destructive"]
+_OTHER_ACTIONS = ["read", "read", "write", "readers", "any"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,17 @@ class World:
     has_schema: bool
 
 
-def make_world(seed: int) -> World:
-    """The world of that number."""
+def make_world(seed: int, *, shadows: bool = False) -> World:
+    """The world of that number. With `shadows` about a third of its policies are shadow policies."""
     rng = random.Random(seed)
     policies = [_policy(rng, number) for number in range(rng.randint(4, 40))]
     templates = [_template(rng, number) for number in range(rng.randint(0, 4))]
     links = [_link(rng, number, template) for template in templates for number in range(rng.randint(0, 6))]
+    texts = [text for text, _ in templates] + policies
+    if shadows:
+        texts = [f'@enforcement("shadow") {text}' if rng.random() < 0.3 else text for text in texts]
     return World(
-        [text for text, _ in templates] + policies,
+        texts,
         [link for link in links if link],
         _entities(rng),
         rng.random() < 0.5,
@@ -110,25 +115,36 @@ def _principal_scope(rng: random.Random) -> str:
             "principal is User",
             f"principal is User in {_group(rng)}",
             "principal is Group",
+            f"principal is Group in {_group(rng)}",
             f"principal in {_user(rng)}",
         ]
     )
 
 
-def _action_scope(rng: random.Random) -> str:
-    named = [f'Action::"{name}"' for name in rng.sample(_ACTIONS + _ACTION_GROUPS, rng.randint(0, 3))]
+def _action_scope(rng: random.Random, names: list[str]) -> str:
+    named = [f'Action::"{name}"' for name in rng.sample(names, rng.randint(0, 3))]
     return rng.choice(
         [
-            "action",
-            "action",
-            f"action == {_one(rng, 'Action', _ACTIONS)}",
-            f"action in {_one(rng, 'Action', _ACTIONS + _ACTION_GROUPS)}",
+            # A group's own name is not its members'.
+            f"action == {_one(rng, 'Action', names)}",
+            f"action == {_one(rng, 'Action', names)}",
+            f"action in {_one(rng, 'Action', names)}",
+            f"action in {_one(rng, 'Action', names)}",
             f"action in [{', '.join(named)}]",
         ]
     )
 
 
-def _resource_scope(rng: random.Random) -> str:
+def _head(rng: random.Random, *, for_tools: bool) -> str:
+    """The action's part of a scope. Every fourth is for anything at all."""
+    if rng.random() < 0.25:
+        return "action"
+    return _action_scope(rng, _TOOL_ACTIONS if for_tools else _OTHER_ACTIONS)
+
+
+def _resource_scope(rng: random.Random, *, for_tools: bool) -> str:
+    if for_tools and rng.random() < 0.7:
+        return rng.choice(["resource", "resource is Server", 'resource == Server::"srv"', 'resource in Server::"srv"'])
     return rng.choice(
         [
             "resource",
@@ -216,9 +232,55 @@ _ATOMS = [
     "principal == {user} || principal.absent",
 ]
 
+#: About tool calls, and without an error for most of them.
+_CERTAIN_ATOMS = [
+    "principal == {user}",
+    "principal in {group}",
+    "principal is User in {group}",
+    "principal has manager && principal.manager in {group}",
+    "principal has manager.manager && principal.manager.manager == {user}",
+    "principal has age && principal.age > {n}",
+    'principal has name && principal.name like "*a*"',
+    "principal has groups && principal.groups.containsAny([{group}, {group}])",
+    'principal.hasTag("k") && principal.getTag("k") == {n}',
+    "principal has meta.level && principal.meta.level > {n}",
+    'principal has pay && principal.pay.lessThan(decimal("{n}.5"))',
+    "principal has home && principal.home in {folder}",
+    "action in {action}",
+    "action == {action}",
+    "{user} in {group}",
+    'resource == Server::"srv"',
+    'resource in [Server::"srv", {folder}]',
+    "context has input && principal has name && context.input.owner == principal.name",
+    'context has input && context.input.owner like "*d*"',
+    "context has input.count && context.input.count > {n}",
+    "context has input.count && context.input.count * {n} == context.input.count + {n}",
+    'context has input.amount && context.input.amount.greaterThan(decimal("{n}.0"))',
+    'context has input.labels && context.input.labels.contains("red")',
+    'context has input.labels && context.input.labels == ["green", "red"]',
+    "context has input.deep && context.input.deep == {{y: {n}}}",
+    'context has input.any.string && context.input.any.string == "a"',
+    "context has input.any && context.input.any == {{long: 3}}",
+    'context has undeclared && context.undeclared.contains("extra")',
+    "context has undeclared && context.undeclared.isEmpty()",
+    'context has session_id && context.session_id == "s"',
+    "context has on_behalf_of && context.on_behalf_of in {group}",
+    "context has on_behalf_of && context.on_behalf_of has age && context.on_behalf_of.age > {n}",
+    "context has on_behalf_of && context.on_behalf_of != principal",
+    "context has who && context.who == principal",
+    "context has who && context.who has manager && context.who.manager in {group}",
+    "context has set && context.set.contains({{u: {user}, n: 1}})",
+    "context has set && context.set.containsAny([{user}, 1, true])",
+    'context has price && context.price == decimal("1.5")',
+    "context has interceptors.scan && context.interceptors.scan.score > {n}",
+    "(if principal in {group} then principal else {user}) in {group}",
+    "[principal, {user}].contains({user})",
+    "principal == {user} || principal.absent",
+]
 
-def _atom(rng: random.Random) -> str:
-    return rng.choice(_ATOMS).format(
+
+def _atom(rng: random.Random, *, for_tools: bool = False) -> str:
+    return rng.choice(_CERTAIN_ATOMS if for_tools and rng.random() < 0.98 else _ATOMS).format(
         user=_user(rng),
         group=_group(rng),
         folder=_one(rng, "Folder", _FOLDERS),
@@ -227,39 +289,42 @@ def _atom(rng: random.Random) -> str:
     )
 
 
-def _condition(rng: random.Random, depth: int = 0) -> str:
+def _condition(rng: random.Random, *, for_tools: bool, depth: int = 0) -> str:
     if depth < 2 and rng.random() < 0.5:
-        left, right = _condition(rng, depth + 1), _condition(rng, depth + 1)
+        left, right = (_condition(rng, for_tools=for_tools, depth=depth + 1) for _ in range(2))
         return rng.choice(
             [f"({left} && {right})", f"({left} || {right})", f"!({left})", f"(if {left} then {right} else true)"]
         )
-    return f"({_atom(rng)})"
+    return f"({_atom(rng, for_tools=for_tools)})"
 
 
-def _conditions(rng: random.Random) -> str:
+def _conditions(rng: random.Random, *, for_tools: bool) -> str:
     return " ".join(
-        f"{rng.choice(['when', 'when', 'unless'])} {{ {_condition(rng)} }}" for _ in range(rng.choice([0, 1, 1, 1, 2]))
+        f"{rng.choice(['when', 'when', 'unless'])} {{ {_condition(rng, for_tools=for_tools)} }}"
+        for _ in range(rng.choice([0, 1, 1, 1, 2]))
     )
 
 
 def _policy(rng: random.Random, number: int) -> str:
     effect = rng.choice(["permit", "permit", "forbid"])
-    scope = f"{_principal_scope(rng)}, {_action_scope(rng)}, {_resource_scope(rng)}"
-    return f'@id("p{number}") {effect} ({scope}) {_conditions(rng)};'
+    for_tools = rng.random() < 0.5
+    scope = f"{_principal_scope(rng)}, {_head(rng, for_tools=for_tools)}, {_resource_scope(rng, for_tools=for_tools)}"
+    return f'@id("p{number}") {effect} ({scope}) {_conditions(rng, for_tools=for_tools)};'
 
 
 def _template(rng: random.Random, number: int) -> tuple[str, list[str]]:
     principal = rng.choice(["principal == ?principal", "principal in ?principal", "principal is User in ?principal"])
     resource = rng.choice(["resource == ?resource", "resource in ?resource", "resource is Doc in ?resource"])
     slots = rng.choice([["?principal"], ["?resource"], ["?principal", "?resource"]])
+    for_tools = rng.random() < 0.5
     scope = [
         principal if "?principal" in slots else _principal_scope(rng),
-        _action_scope(rng),
-        resource if "?resource" in slots else _resource_scope(rng),
+        _head(rng, for_tools=for_tools),
+        resource if "?resource" in slots else _resource_scope(rng, for_tools=for_tools),
     ]
     effect = rng.choice(["permit", "forbid"])
     # Links match seldom enough by their slots.
-    conditions = _conditions(rng) if rng.random() < 0.4 else ""
+    conditions = _conditions(rng, for_tools=for_tools) if rng.random() < 0.4 else ""
     return f'@id("t{number}") {effect} ({", ".join(scope)}) {conditions};', slots
 
 
@@ -268,7 +333,9 @@ def _link(rng: random.Random, number: int, template: tuple[str, list[str]]) -> d
     name = text.split('"')[1]
     choices = {
         "?principal": [("User", user) for user in _USERS] + [("Group", group) for group in _GROUPS],
-        "?resource": [("Doc", doc) for doc in _DOCS] + [("Folder", folder) for folder in _FOLDERS],
+        "?resource": [("Doc", doc) for doc in _DOCS]
+        + [("Folder", folder) for folder in _FOLDERS]
+        + [("Server", "srv")] * 4,
     }
     values = {slot: dict(zip(("type", "id"), rng.choice(choices[slot]), strict=True)) for slot in slots}
     return {"template_id": name, "new_id": f"{name}-link{number}", "values": values}
@@ -407,6 +474,54 @@ def _tool_query(rng: random.Random) -> ToolQuery:
         json.dumps(arguments).encode(),
         rng.choice(["", "s"]),
     )
+
+
+def make_calls(world: World, seed: int, count: int) -> list[ToolQuery]:
+    """Tool calls with all that can come with one: entities, a token's facts, a user acted for, context, facts."""
+    rng = random.Random(seed)
+    return [_call(rng, world) for _ in range(count)]
+
+
+def _call(rng: random.Random, world: World) -> ToolQuery:
+    call = _tool_query(rng)
+    if rng.random() < 0.3:
+        call = call._replace(entities=_request_entities(rng, world))
+    if rng.random() < 0.3:
+        call = call._replace(on_behalf_of=EntityUid("User", rng.choice([*_USERS, "missing"])))
+    if rng.random() < 0.3:
+        call = call._replace(subject_facts=_subject_facts(rng, call))
+    if rng.random() < 0.3 and not world.has_schema:
+        call = call._replace(context=json.dumps(_caller_context(rng)).encode())
+    if rng.random() < 0.3:
+        call = call._replace(facts=json.dumps({"scan": {"score": rng.randint(0, 9)}}))
+    return call
+
+
+def _subject_facts(rng: random.Random, call: ToolQuery) -> str:
+    """What a token says of the subject, and of whom it acts for: groups and a tag, nothing that can disagree."""
+    uids = [uid for uid in (call.principal, call.on_behalf_of) if uid is not None]
+    return json.dumps(
+        [
+            {
+                "uid": uid._asdict(),
+                "attrs": {},
+                "tags": {"claim": rng.randint(0, 9)},
+                "parents": [_uid("Group", name) for name in rng.sample(_GROUPS, rng.randint(0, 2))],
+            }
+            for uid in dict.fromkeys(uids)
+        ]
+    )
+
+
+def _caller_context(rng: random.Random) -> dict[str, Any]:
+    user = _ref("User", rng.choice([*_USERS, "missing"]))
+    context: dict[str, Any] = {
+        "who": rng.choice([user, user, user["__entity"]]),
+        "set": rng.choice([[], [user, 1, True], [{"n": 1, "u": user}], [[user], [user, user]]]),
+        "price": {"__extn": {"fn": "decimal", "arg": rng.choice(["1.5", "1.50", "-0.0", "2.0"])}},
+        "address": {"__extn": {"fn": "ip", "arg": "10.0.0.1"}},
+    }
+    return {name: value for name, value in context.items() if rng.random() < 0.7}
 
 
 def plain_answer(
