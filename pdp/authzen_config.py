@@ -44,7 +44,7 @@ class AuthZenConfig(BaseModel):
     public_url: Annotated[str, Field(pattern=r"^(?:|https?://[^\s/?#]+(?:/[^\s?#]*[^\s/?#])?)$")] = ""
     #: Threads that answer.
     threads: Annotated[int, Field(ge=1, le=256)] = 4
-    #: Connections at the same time; further ones are closed at once.
+    #: Connections at the same time; a further one takes the place of one that waits, or is closed at once.
     connections: Annotated[int, Field(ge=1, le=65_536)] = 256
     #: For a request to come in and be decided, and as long again for the caller to take the answer.
     request_seconds: _Seconds = 10.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import http.client
 import json
+import select
 import socket
 import ssl
 import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +115,63 @@ def _answers(service: AuthZenService) -> bool:
 
 
 def test_too_many_connections() -> None:
-    """Connections beyond the limit are closed at once; when one ends, there is room again."""
-    with serving(options=ServerOptions(connections=2)) as service:
-        first, second = service.connection(), service.connection()
-        for held in (first, second):
-            held.request("POST", EVALUATION, BODY, {"Content-Type": "application/json"})
-            assert answer(held.getresponse()).decision
+    """While all places are taken by requests that are answered, further connections are closed at once."""
+    held: list[Held] = []
+
+    def hold(inner: Decisions) -> Held:
+        held.append(Held(inner))
+        return held[0]
+
+    with serving(around=hold, options=ServerOptions(connections=2)) as service:
+        busy = [service.connection(), service.connection()]
+        for connection in busy:
+            connection.request("POST", EVALUATION, BODY, {"Content-Type": "application/json"})
+        wait_until(lambda: held[0].waiting == 2, "both to be asked")
         with service.socket() as third:
             assert _read_or_reset(third) == b""
-        first.close()
-        wait_until(lambda: _answers(service), "room for another connection")
-        second.close()
+        held[0].release.set()
+        assert all(answer(connection.getresponse()).decision for connection in busy)
+        # Between two requests a connection gives its place to one that has something to ask.
+        assert _answers(service)
+        for connection in busy:
+            connection.close()
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["clear", "TLS"])
+def test_connections_that_wait_give_their_places(encrypted: bool, tmp_path: Path) -> None:
+    """Peers that are silent, in the middle of a head, or idle keep nobody from asking; the oldest of them go."""
+    authority = Authority()
+    tls = TlsContexts(_certificate(authority, tmp_path)) if encrypted else None
+    with serving(tls=tls, options=ServerOptions(connections=8)) as service, ExitStack() as stack:
+        silent = [stack.enter_context(service.socket()) for _ in range(50)]
+        for peer in silent[::2]:
+            with suppress(OSError):
+                peer.sendall(HEAD.encode())
+        service.client_tls = ssl.create_default_context(cadata=authority.pem.decode()) if encrypted else None
+        for _ in range(20):
+            idle = service.connection()
+            stack.callback(idle.close)
+            assert _status(idle) == 200
+
+
+def test_strangers_do_not_drive_out_callers() -> None:
+    """Connections of callers that were admitted stay open while others come and go, but for a quarter of all places."""
+    with serving(options=ServerOptions(connections=8)) as service, ExitStack() as stack:
+        known = [service.connection() for _ in range(8)]
+        for connection in known:
+            stack.callback(connection.close)
+            assert _status(connection) == 200
+        for _ in range(100):
+            stack.enter_context(service.socket())
+        wait_until(lambda: all(_is_closed(connection) for connection in known[:2]), "the oldest to be closed")
+        sockets = [connection.sock for connection in known[2:]]
+        assert [_status(connection) for connection in known[2:]] == [200] * 6
+        assert [connection.sock for connection in known[2:]] == sockets
+
+
+def _is_closed(connection: http.client.HTTPConnection) -> bool:
+    ready, _, _ = select.select([connection.sock], [], [], 0)
+    return bool(ready)
 
 
 def test_a_flood_of_connections() -> None:
@@ -185,11 +233,13 @@ class Held:
         self.FilterTools = inner.FilterTools
         self._inner = inner
         self.entered = threading.Event()
+        self.waiting = 0
         self.release = threading.Event()
 
     def Authorize(self, request: Any, call: Any) -> Any:
         """Later."""
         self.entered.set()
+        self.waiting += 1
         assert self.release.wait(TIMEOUT_SECONDS)
         return self._inner.Authorize(request, call)
 

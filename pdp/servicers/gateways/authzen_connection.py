@@ -18,6 +18,8 @@ from typing import Final, Protocol, TypeVar
 
 import h11
 
+from pdp.servicers.gateways.authzen_places import Place
+
 #: Bytes taken from a peer at once. h11 bounds only a head that is not complete yet, so a head that comes at once is
 #: bounded by this.
 READ_BYTES: Final = 16 * 1024
@@ -101,6 +103,7 @@ class Connection:
         pool: Executor,
         limits: ConnectionLimits,
         certificate_names: tuple[str, ...],
+        place: Place,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -108,6 +111,7 @@ class Connection:
         self._pool = pool
         self._limits = limits
         self._names = certificate_names
+        self._place = place
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
         self._head: Head | None = None
         #: The answer to HEAD has none, also where the rest of its head is refused.
@@ -167,6 +171,7 @@ class Connection:
             admitted = await self._in_pool(lambda: self._application.admit(head))
             if isinstance(admitted, Response):
                 return admitted
+            self._place.admit()
             async with asyncio.timeout_at(deadline):
                 body = await self._read_body(head)
         except _RefusedError as error:
@@ -183,7 +188,8 @@ class Connection:
         return await self._in_pool(lambda: self._application.refuse(status, message, self._head))
 
     async def _in_pool(self, answer: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, answer)
+        with self._place.answering():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, answer)
 
     async def _read_head(self, deadline: float) -> Head | None:
         waiting = self._h11.trailing_data[0]

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -26,6 +27,7 @@ from pdp.servicers.gateways.authzen_connection import (
     Connection,
     ConnectionLimits,
 )
+from pdp.servicers.gateways.authzen_places import Place, Places
 from pdp.tls import Pem, ServerCertificate, TlsFiles
 
 _log = structlog.get_logger("pdp.http")
@@ -34,11 +36,14 @@ _BACKLOG: Final = 128
 #: After a failed accept, most likely for want of file descriptors.
 _ACCEPT_PAUSE_SECONDS: Final = 0.5
 _TLS_GOODBYE_SECONDS: Final = 1.0
+#: Connections that have lost their places and are not gone yet, which takes them a moment.
+_LEAVING: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """`connections` at the same time, further ones are closed at once; `threads` that answer.
+    """`connections` at the same time; a further one takes the place of one whose peer is waited for, or is closed at
+    once. `threads` that answer.
 
     `shared`: other processes of this user may listen at the same address.
     """
@@ -76,6 +81,7 @@ class HttpServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places = Places(options.connections)
 
     def start(self, application: Application) -> None:
         """Begin to answer."""
@@ -143,14 +149,19 @@ class HttpServer:
             loop.remove_reader(self._socket)
             loop.call_later(_ACCEPT_PAUSE_SECONDS, self._listen, application)
             return
-        if len(self._tasks) >= self._options.connections:
+        if len(self._tasks) >= self._options.connections + _LEAVING:
             peer.close()
             return
-        task = loop.create_task(self._hold(peer, application))
+        place = self._places.take(partial(_shut, peer))
+        if place is None:
+            peer.close()
+            return
+        task = loop.create_task(self._hold(peer, place, application))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: place.leave())
 
-    async def _hold(self, peer: socket.socket, application: Application) -> None:
+    async def _hold(self, peer: socket.socket, place: Place, application: Application) -> None:
         """One connection from beginning to end; the boundary of what can go wrong with it."""
         try:
             reader, writer = await self._open(peer)
@@ -159,7 +170,7 @@ class HttpServer:
             _tell(error)
             return
         names = _certificate_names(writer.get_extra_info("peercert") or {})
-        connection = Connection(reader, writer, application, self._pool, self._limits, names)
+        connection = Connection(reader, writer, application, self._pool, self._limits, names, place)
         self._connections.add(connection)
         if self._stopping.is_set():
             connection.drain()
@@ -211,6 +222,12 @@ class TlsContexts:
                 self._context = _context(self._certificate.files, pem)
                 self._pem = pem
         return self._context
+
+
+def _shut(peer: socket.socket) -> None:
+    """End a connection at whatever point it is: those who hold it see that nothing comes any more."""
+    with contextlib.suppress(OSError):
+        peer.shutdown(socket.SHUT_RDWR)
 
 
 def _tell(error: Exception) -> None:
