@@ -10,6 +10,7 @@ import errno
 import mmap
 import os
 import re
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,8 +133,7 @@ def read_segment(path: Path) -> Contents:
     loss of power took. Such lines, and any that do not say their place, are only counted. Whether a line is what was
     written is not asked here: that is for whoever verifies the log.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(_opened(path), "rb") as file:
         text = file.read().rstrip(b"\0")
     found: list[Line] = []
     *whole, last = text.split(b"\n")
@@ -148,6 +148,21 @@ def read_segment(path: Path) -> Contents:
             damaged += len(line) + 1
     header = found.pop(0).link if found and _HEADER_LINE.fullmatch(found[0].data) else None
     return Contents(header, found, torn, damaged, len(text))
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a file to read: whatever else has its name is not waited for, nor followed. Raises OSError."""
+    no_file = OSError(errno.EINVAL, f"`{path.name}` is no regular file")
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        # A symbolic link; a socket, or a device without a driver.
+        raise no_file if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV) else error from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise no_file
+    return descriptor
 
 
 def _reserve(descriptor: int, size: int) -> None:

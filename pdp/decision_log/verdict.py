@@ -11,6 +11,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
 from pdp.cedar.model import Authorization, Denial, ShadowReport
+from pdp.decision_log.evaluation_errors import without_values
 
 _MAX_KEPT = 4_096
 #: Longer texts are written anew each time, so that what is kept stays small.
@@ -62,7 +63,7 @@ def strings(values: Iterable[str]) -> str:
 def _errors(answer: Authorization) -> str:
     if not answer.errors:
         return "[]"
-    shown = (f'{{"policy":{quoted(e.policy_id)},"message":{quoted(e.message)}}}' for e in answer.errors)
+    shown = (f'{{"policy":{quoted(e.policy_id)},"message":{quoted(without_values(e.message))}}}' for e in answer.errors)
     return f"[{','.join(shown)}]"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from pdp.decision_log.absent import Absent
 from pdp.decision_log.chain import Link, beginning, follows, stated
 from pdp.decision_log.marks import MARK_BEGINS, STUB_BEGIN, key_name, vouches
 from pdp.decision_log.refusals import Refusals
@@ -48,9 +50,9 @@ class Writer:
     vouched_seq: int = 0
     vouched_time: str = ""
     closed: bool = False
-    missing: list[range] = field(default_factory=list)
-    #: The hash of each record that a checkpoint may still name.
-    recent: dict[int, bytes] = field(default_factory=dict)
+    absent: Absent = field(default_factory=Absent)
+    #: The hash of each record that a checkpoint may still name, in order.
+    recent: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
     #: Where each stub stands, and the hash in it; and the head before the last line, if that was one.
     stubs: dict[int, tuple[str, int, str]] = field(default_factory=dict)
     before_stub: Link | None = None
@@ -95,7 +97,7 @@ class Verification:
         """Everything that is wrong, once all lines were fed."""
         for writer in self.writers.values():
             self.findings += self._doubtful(writer)
-            for gap in writer.missing:
+            for gap in writer.absent.ranges():
                 first, last = gap[0], gap[-1]
                 text = f"record {first} is missing" if first == last else f"records {first} to {last} are missing"
                 text += self._refusals.remark(writer.id, gap)
@@ -129,14 +131,13 @@ class Verification:
             self.findings.append(_passed(writer, link.seq, place))
             return
         if link.seq > head.seq + 1:
-            writer.missing.append(range(head.seq + 1, link.seq))
+            writer.absent.jump(range(head.seq + 1, link.seq))
         # Whether a stub has the record's hash shows in the next record.
         elif not is_stub and not follows(head, line) and not (self._partial and not head.hash):
             self.findings.append(Finding("changed", "does not follow from the record before it", **place))
         # What it says of itself is what the next one was made from, if it is this line that was changed.
         writer.head = link
-        writer.recent[link.seq] = link.hash
-        writer.recent.pop(link.seq - _RECENT, None)
+        _remember(writer.recent, link)
         writer.before_stub = head if is_stub else None
         if is_stub:
             writer.refused += 1
@@ -197,6 +198,12 @@ class Verification:
         return None
 
 
+def _remember(recent: OrderedDict[int, bytes], link: Link) -> None:
+    recent[link.seq] = link.hash
+    while next(iter(recent)) <= link.seq - _RECENT:
+        recent.popitem(last=False)
+
+
 def _was_taken_after_all(writer: Writer, line: bytes) -> bool:
     """Whether this is the record that the stub just before it stands for; the stub is forgotten then."""
     if writer.before_stub is None or not follows(writer.before_stub, line):
@@ -210,9 +217,6 @@ def _was_taken_after_all(writer: Writer, line: bytes) -> bool:
 
 def _passed(writer: Writer, seq: int, place: dict[str, Any]) -> Finding:
     """A record with a number that the chain has passed already."""
-    for index, gap in enumerate(writer.missing):
-        if seq in gap:
-            parts = (range(gap.start, seq), range(seq + 1, gap.stop))
-            writer.missing[index : index + 1] = [part for part in parts if part]
-            return Finding("out_of_order", "stands after later records", **place)
+    if writer.absent.came(seq):
+        return Finding("out_of_order", "stands after later records", **place)
     return Finding("repeated", "is there twice", **place)

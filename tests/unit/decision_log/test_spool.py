@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ from pdp.decision_log.slot import State, claim
 from pdp.decision_log.spool import Spool, WhenFull
 from pdp.decision_log.spool_sink import SpoolSink
 from pdp.private_directory import UntrustedDirectoryError
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 MIB = 1 << 20
 TIME = "2026-01-02T03:04:05.000000Z"
@@ -477,6 +479,67 @@ def test_a_spool_of_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         claim(spool)
     assert list(elsewhere.iterdir()) == []
+
+
+def _device(path: Path) -> None:
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("nobody may make a device here")
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        # The name of a socket may not be long.
+        here = os.open(path.parent, os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{here}/{path.name}")
+        os.close(here)
+
+
+#: What is no file, but is named like a segment.
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "FIFO": os.mkfifo,
+    "directory": Path.mkdir,
+    "link to a file": lambda path: path.symlink_to("/dev/null"),
+    "link to nothing": lambda path: path.symlink_to("nowhere"),
+    "device": _device,
+    "socket": _socket,
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_never_waited_for(world: World, kind: str) -> None:
+    """What is no file in the place of a segment is an error that names it, at once: nobody waits for what it holds."""
+    sink = world.sink()
+    sink.write(record(1))
+    world.close()
+    name = f"{7:020d}{segment.SUFFIX}"
+    NO_FILES[kind](world.root / "writer-0" / name)
+    failed: list[OSError] = []
+
+    def open_again() -> None:
+        try:
+            world.sink()
+        except OSError as error:
+            failed.append(error)
+
+    opening = threading.Thread(target=open_again, daemon=True)
+    opening.start()
+    opening.join(LIMIT_SECONDS)
+    assert not opening.is_alive(), "opening waits"
+    assert failed
+    assert failed[0].strerror == f"`{name}` is no regular file"
+
+
+def test_what_is_no_file_in_a_slot_that_nobody_holds_stops_no_delivery(world: World) -> None:
+    """In the slot of a dead process it is told, and the records of the living ones go on."""
+    other = world.root / "writer-1"
+    other.mkdir(parents=True)
+    os.mkfifo(other / f"{0:020d}{segment.SUFFIX}")
+    sink = world.sink()
+    wait_until(lambda: any("is no regular file" in problem for problem in world.problems), "it is told")
+    sink.write(record(1))
+    wait_until(lambda: world.medium.records, "the record")
 
 
 def test_memory_does_not_grow_with_what_waits(world: World) -> None:
