@@ -6,6 +6,7 @@ over the file, the file over the defaults. Each component gets its own frozen se
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -26,13 +27,14 @@ from pydantic_core import ErrorDetails
 from pdp.addresses import address_problem, host_of, is_local
 from pdp.authzen_config import AuthZenConfig
 from pdp.cedar.options import Evaluator
-from pdp.decision_log_config import DecisionLogConfig
+from pdp.decision_log_config import SECRETS, DecisionLogConfig
 from pdp.errors import ConfigError
 from pdp.gateway_config import AgentgatewayConfig, EnvoyConfig
 from pdp.identity.caller_config import CallersConfig
 from pdp.identity.config import IdentityConfig
 from pdp.limits_config import LimitsConfig
 from pdp.named_path import NamedPath
+from pdp.secret_files import others_can_read
 from pdp.telemetry_config import TelemetryConfig
 
 #: Environment variables of this program that are not configuration keys.
@@ -63,7 +65,7 @@ class ServerConfig(_Section):
     allow_insecure_network: bool = False
     #: The certificate chain of this service, PEM. Files that change are read again, and serve new connections.
     tls_certificate: NamedPath | None = None
-    #: Its private key, PEM without a password.
+    #: Its private key, PEM without a password, in a file that others cannot read.
     tls_key: NamedPath | None = None
     #: Certificates, PEM, one of which must have signed every client's certificate. Clients without one get no
     #: connection.
@@ -259,7 +261,10 @@ def load_config(
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            document, others = tomllib.loads(file.read().decode()), others_can_read(os.fstat(file.fileno()))
+        if others:
+            _require_no_secrets(path, document)
         if _has_huge_number(document):
             raise ValueError("A number in it has more than 64 bits")
         return document
@@ -268,6 +273,15 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         message = str(error)
         raise ConfigError([f"`{path}` is not valid TOML: {message[:1].lower()}{message[1:]}"]) from error
+
+
+def _require_no_secrets(path: Path, document: dict[str, Any]) -> None:
+    """Raise ConfigError where a file that others can read holds a secret."""
+    section = document.get("decision_log")
+    found = [key for key in SECRETS if section.get(key)] if isinstance(section, dict) else []
+    if found:
+        names = " and ".join(f"`decision_log.{key}`" for key in found)
+        raise ConfigError([f"`{path}` holds a secret that others can read, {names}; `chmod 600` it"])
 
 
 def _has_huge_number(value: Any) -> bool:

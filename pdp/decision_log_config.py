@@ -9,6 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from pdp.named_path import NamedPath
 from pdp.text_lists import each, is_line
 
+#: Keys whose values are secrets.
+SECRETS = ("otlp_headers", "nats_password", "nats_token")
+
 _Positive = Annotated[int, Field(ge=1)]
 #: The name of a header in gRPC.
 _HeaderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=256)]
@@ -65,9 +68,9 @@ class DecisionLogConfig(BaseModel):
     nats_subject: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
     #: Certificates, PEM, that those of `tls://` servers are checked with instead of the system's.
     nats_ca: NamedPath | None = None
-    #: A credentials file, as `nsc` makes them.
+    #: A credentials file, as `nsc` makes them, that others cannot read.
     nats_credentials: NamedPath | None = None
-    #: A file with the seed of an nkey.
+    #: A file with the seed of an nkey, that others cannot read.
     nats_nkey_seed: NamedPath | None = None
     #: A user; with `nats_password`.
     nats_user: Annotated[str, Field(pattern=r"^[!-~]*$")] = ""
@@ -77,6 +80,11 @@ class DecisionLogConfig(BaseModel):
     nats_token: _Secret = SecretStr("")
     #: Lines held in memory for a slow sink; further ones are dropped and counted. Only without a spool.
     buffer_lines: _Positive = 100_000
+
+    @property
+    def answers_without_room(self) -> bool:
+        """Whether calls are answered when no record can be kept, as their operator prefers."""
+        return self.sink == "none" or self.spool_dir == "" or self.when_full == "drop"
 
     @model_validator(mode="after")
     def _is_whole(self) -> DecisionLogConfig:

@@ -32,7 +32,7 @@ class TelemetryConfig(BaseModel):
     otlp_endpoint: str = ""
     #: Certificates, PEM, one of which must have signed that of the collector. Unset: those that grpc knows.
     otlp_ca: NamedPath | None = None
-    #: A file with headers for the collector, `name: value` in each line.
+    #: A file with headers for the collector, `name: value` in each line, that others cannot read.
     otlp_headers_file: NamedPath | None = None
     #: Calls that are traced of those whose callers say nothing about a trace. What callers say is followed.
     trace_share: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -13,6 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from pdp.errors import ConfigError
+from pdp.secret_files import read_secret
+
+_MAX_KEY_BYTES = 1024 * 1024
 
 _Stamp = tuple[tuple[int, int, int, int], ...]
 
@@ -38,7 +41,7 @@ class TlsFiles:
         """Their contents, checked: they parse, and the key is the certificate's. Raises ConfigError."""
         problems: list[str] = []
         certificate = _read(self.certificate, problems)
-        key = _read(self.key, problems)
+        key = _read_key(self.key, problems)
         client_ca = _read(self.client_ca, problems) if self.client_ca is not None else None
         if not problems:
             _check_pair(self, certificate, key, problems)
@@ -115,6 +118,16 @@ def _read(path: Path, problems: list[str]) -> bytes:
     except OSError as error:
         problems.append(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}")
         return b""
+
+
+def _read_key(path: Path, problems: list[str]) -> bytes:
+    try:
+        return read_secret(path, _MAX_KEY_BYTES)
+    except ConfigError as error:
+        problems += error.problems
+    except OSError as error:
+        problems.append(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}")
+    return b""
 
 
 def _check_pair(files: TlsFiles, certificate: bytes, key: bytes, problems: list[str]) -> None:

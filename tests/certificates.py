@@ -27,6 +27,8 @@ class Pair:
         """Write both below `directory`; their paths."""
         paths = (directory / f"{name}.pem", directory / f"{name}.key")
         for path, content in zip(paths, (self.certificate, self.key), strict=True):
+            # A file that is replaced keeps its mode.
+            path.touch(0o600)
             path.write_bytes(content)
         return str(paths[0]), str(paths[1])
 

@@ -18,6 +18,7 @@ from pdp.decision_log.exporting import ExportError, RefusedError
 from pdp.decision_log.marks import STUB_BEGIN
 from pdp.decision_log_config import DecisionLogConfig
 from pdp.errors import ConfigError
+from pdp.secret_files import require_secret
 
 _CONNECT_SECONDS = 2
 _ACK_SECONDS = 2.0
@@ -155,6 +156,8 @@ def _credentials(config: DecisionLogConfig) -> dict[str, str]:
         path = getattr(config, key)
         if path is not None and not path.is_file():
             raise ConfigError([f"`decision_log.{key}`: `{path}` is not a file"])
+        if path is not None:
+            require_secret(path, path.stat())
     options = {
         "user_credentials": str(config.nats_credentials or ""),
         "nkeys_seed": str(config.nats_nkey_seed or ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,19 +18,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pdp.errors import ConfigError
+from pdp.secret_files import read_secret
 
 _MAX_FILE_BYTES = 64 * 1024
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
-    """The private key in a file that nobody else can read. Raises ConfigError.
-
-    Somebody else's file may be readable for its group: an orchestrator hands over secrets as root's, and the group is
-    how they can be read at all.
-    """
-    data, status = _read(path)
-    if stat.S_IMODE(status.st_mode) & (0o077 if status.st_uid == os.geteuid() else 0o037):
-        raise ConfigError([f"`{path}` is a private key that others can read; `chmod 600` it, or make a new one"])
+    """The private key in a file that nobody else can read. Raises ConfigError."""
+    data = _read(path, read_secret)
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -43,7 +38,7 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
 def read_public_key(path: Path) -> Ed25519PublicKey:
     """The public key in a file. Raises ConfigError."""
     try:
-        key = load_pem_public_key(_read(path)[0])
+        key = load_pem_public_key(_read(path, _read_any))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError([f"`{path}` is not a public key in PEM"]) from error
     if not isinstance(key, Ed25519PublicKey):
@@ -63,9 +58,13 @@ def write_new_key(path: Path) -> str:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _read(path: Path) -> tuple[bytes, os.stat_result]:
+def _read_any(path: Path, most_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(most_bytes)
+
+
+def _read(path: Path, read: Callable[[Path, int], bytes]) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES), os.fstat(file.fileno())
+        return read(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise ConfigError([f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}"]) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from pdp import __version__
 from pdp.errors import ConfigError
+from pdp.secret_files import read_secret
 from pdp.telemetry.metrics import Metrics
 from pdp.telemetry.observer import NoTracer, Tracer
 from pdp.telemetry.otlp import OtlpExporter, OtlpTracer
@@ -19,7 +21,7 @@ def make_tracer(config: TelemetryConfig, metrics: Metrics, stack: ExitStack) -> 
     """The tracer, which `stack` closes. Raises ConfigError where a file cannot be read."""
     if not config.otlp_endpoint:
         return NoTracer()
-    ca = _read(config.otlp_ca, "otlp_ca") if config.otlp_ca is not None else None
+    ca = _read(config.otlp_ca, "otlp_ca", _read_any) if config.otlp_ca is not None else None
     headers = _headers(config.otlp_headers_file)
     exporter = OtlpExporter(config.otlp_endpoint, ca, headers, __version__, metrics.spans_lost)
     stack.callback(exporter.close)
@@ -30,7 +32,7 @@ def _headers(path: Path | None) -> list[tuple[str, str]]:
     if path is None:
         return []
     found = []
-    for number, line in enumerate(_read(path, "otlp_headers_file").decode("latin-1").splitlines(), 1):
+    for number, line in enumerate(_read(path, "otlp_headers_file", read_secret).decode("latin-1").splitlines(), 1):
         name, colon, value = line.partition(":")
         # The line is not repeated: it is likely to hold a secret.
         if line.strip() and not (colon and name.strip()):
@@ -40,10 +42,14 @@ def _headers(path: Path | None) -> list[tuple[str, str]]:
     return found
 
 
-def _read(path: Path, key: str) -> bytes:
+def _read_any(path: Path, most_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(most_bytes)
+
+
+def _read(path: Path, key: str, read: Callable[[Path, int], bytes]) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES)
+        return read(path, _MAX_FILE_BYTES)
     except OSError as error:
         cause = (error.strerror or str(error)).lower()
         raise ConfigError([f"`telemetry.{key}`: `{path}` cannot be read: {cause}"]) from error

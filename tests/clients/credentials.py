@@ -108,6 +108,7 @@ def _issue(
     )
     found.file(name).write_bytes(_pem(certificate))
     encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    found.file(f"{name}.key").touch(0o600)
     found.file(f"{name}.key").write_bytes(key.private_bytes(*encoding))
 
 

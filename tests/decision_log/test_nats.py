@@ -217,6 +217,7 @@ def nkey_seed(tmp_path: Path, name: str) -> tuple[Path, str]:
     """A new key: the file with its seed, and its public form."""
     seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
     path = tmp_path / name
+    path.touch(0o600)
     path.write_bytes(seed)
     return path, nkeys.from_seed(bytearray(seed)).public_key.decode()
 

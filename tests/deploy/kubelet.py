@@ -21,6 +21,7 @@ class Mount:
         content = self._directory / f"..2026_01_01_{self._generation}"
         content.mkdir()
         for name, text in files.items():
+            (content / name).touch(0o600)
             (content / name).write_bytes(text)
         data, new = self._directory / "..data", self._directory / "..data_tmp"
         former = data.readlink() if data.is_symlink() else None

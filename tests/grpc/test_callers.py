@@ -338,6 +338,7 @@ def test_what_is_wrong_with_the_files_is_told(tmp_path: Path, authority: Authori
     """Files that are missing, no certificate, no key or not a pair keep the service from starting."""
     good = _tls(tmp_path / "good", authority.issue("127.0.0.1"))
     other = _tls(tmp_path / "other", authority.issue("127.0.0.1"))
+    (tmp_path / "junk").touch(0o600)
     (tmp_path / "junk").write_text("junk")
     junk = str(tmp_path / "junk")
     wrong = {

@@ -198,6 +198,7 @@ def test_names_in_spans_are_bounded(service: Service, collector: Collector) -> N
 def test_headers_for_the_collector(tmp_path: Path, collector: Collector) -> None:
     """Headers of a file go with what is sent; a file that is wrong is a mistake that repeats no secret."""
     file = tmp_path / "headers"
+    file.touch(0o600)
     file.write_text("Authorization: Bearer abc\n\nx-tenant: t\n")
     settings = {"otlp_endpoint": collector.address, "trace_share": 1.0, "otlp_headers_file": str(file)}
     with observed(tmp_path / "a", telemetry=settings) as service:
