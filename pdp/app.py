@@ -137,14 +137,15 @@ def running(config: Config, environ: Mapping[str, str], fellows: Fellows = ALONE
         certificate = make_certificate(config.server)
         rates = CallerRates(config.callers, config.server.workers)
         answering = DecisionServicer(store, recorder, config.limits, live, candidate, verify, rates)
-        reasons = _degraded(sink, store, live, ring, certificate)
+        answers_without_room = config.decision_log.answers_without_room
+        reasons = _degraded(partial(_log_reasons, sink, answers_without_room), store, live, ring, certificate)
         administering = AdminServicer(store, sandbox, datetime.now(UTC), reasons, candidate, fellows)
         servers = make_servers(config, answering, administering, admission, certificate, observer)
         authzen = make_authzen_server(config, certificate)
         made = partial(make_authzen, config, answering, store, admission.callers, observer)
         start_all(stack, servers, authzen, made)
         _watch(config.bundle, [store] if candidate is None else [store, candidate.store], stack)
-        process.up(Parts(store, sink, ring, admission, servers, counts, reasons))
+        process.up(Parts(store, sink, ring, admission, servers, counts, reasons, answers_without_room, rates))
         stack.enter_context(telling(process.blocking, servers))
         stack.callback(process.stop)
         yield App(store, servers, administering, process, authzen)
@@ -270,7 +271,7 @@ def _report_keys(issuer: str, problems: Sequence[str]) -> None:
 
 
 def _degraded(
-    sink: DecisionSink,
+    log_reasons: Callable[[], list[str]],
     store: SnapshotStore,
     live: LiveDefinitions,
     ring: KeyRing,
@@ -279,7 +280,7 @@ def _degraded(
     def reasons() -> list[str]:
         too_old = [store.problem] if store.problem is not None else []
         others = (*_tool_reasons(store, live), *ring.problems(), *_tls_reasons(certificate))
-        return [*too_old, *_log_reasons(sink), *others]
+        return [*too_old, *log_reasons(), *others]
 
     return reasons
 
@@ -291,9 +292,11 @@ def _tls_reasons(certificate: ServerCertificate | None) -> list[str]:
     return certificate.problems
 
 
-def _log_reasons(sink: DecisionSink) -> list[str]:
+def _log_reasons(sink: DecisionSink, answers_without_room: bool) -> list[str]:
     status = sink.status()
     found = [f"the decision log cannot be written: {status.failing}"] if status.failing else []
+    if status.full and answers_without_room:
+        found.append("the decision log has no room, and calls are answered without their records")
     return [*found, f"{status.dropped} decision log lines were dropped"] if status.dropped else found
 
 

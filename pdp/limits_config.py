@@ -16,6 +16,9 @@ class LimitsConfig(BaseModel):
 
     #: Size of one request.
     message_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 4 * 1024 * 1024
+    #: gRPC connections at each address, those that have not asked anything included; further ones are closed at once.
+    #: Each takes a file descriptor.
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 4_096
     #: Calls in flight; further ones are refused with RESOURCE_EXHAUSTED.
     concurrent_rpcs: _Positive = 1_000
     #: Calls in flight on one connection; its peer keeps further ones to itself until some have ended.

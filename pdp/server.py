@@ -33,6 +33,7 @@ from pdp.identity.callers import NOBODY
 from pdp.limits_config import LimitsConfig
 from pdp.status import guard_stream, guard_unary
 from pdp.telemetry.observer import Observer, Told
+from pdp.telemetry.unknown_rpcs import UnknownRpcs
 from pdp.tls import ServerCertificate
 
 _log = structlog.get_logger("pdp.server")
@@ -49,6 +50,7 @@ _STREAM_THREADS = 2
 #: Callers that watch at the same time; others wait for one of these to go.
 _WATCH_THREADS = 16
 _PROBE_SECONDS = 1.0
+_HANDSHAKE_MS = 20_000
 
 
 class _Malformed:
@@ -144,6 +146,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if server.reflection:
             self._add_reflection()
+        self._grpc.add_generic_rpc_handlers((UnknownRpcs(self._observer.metrics.rpc_errors),))
         self.set_serving(False)
         self.addresses = tuple(self._listen(address) for address in addresses)
 
@@ -289,6 +292,9 @@ def _options(server: ServerConfig, limits: LimitsConfig) -> list[tuple[str, int]
     return [
         # Two processes on one port would share calls silently; several workers do it on purpose.
         ("grpc.so_reuseport", int(server.workers > 1)),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        # A connection on which nobody speaks the protocol has its place for no longer than this.
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_receive_message_length", limits.message_bytes),
         # Further calls wait at the peer, which costs nothing here.
         ("grpc.max_concurrent_streams", min(limits.streams_per_connection, limits.concurrent_rpcs)),

@@ -48,8 +48,12 @@ class CallerRates:
                 rate = caller.calls_per_second / workers
                 burst = max(1.0, (caller.burst or caller.calls_per_second) / workers)
                 self._buckets[caller.name] = _Bucket(rate, burst, clock())
-        #: Calls refused because their callers ask too often.
-        self.rate_limited = 0
+        self._refused = dict.fromkeys(self._buckets, 0)
+
+    def refused(self) -> dict[str, int]:
+        """The calls refused so far, for each caller that has a limit."""
+        with self._lock:
+            return dict(self._refused)
 
     def take(self, caller: str, questions: int) -> None:
         """Count the questions of a call. Raises RateLimitedError if they are too many now; then none is counted."""
@@ -60,5 +64,5 @@ class CallerRates:
             seconds = bucket.take(max(1, questions), self._clock())
             if not seconds:
                 return
-            self.rate_limited += 1
+            self._refused[caller] += 1
         raise RateLimitedError(seconds)

@@ -14,6 +14,7 @@ from pdp.call import Admission
 from pdp.cedar.options import AuthorizeCounts
 from pdp.decision_log.sinks import DecisionSink, NullSink
 from pdp.identity.keys import KeyRing
+from pdp.identity.rates import CallerRates
 from pdp.observing.health import STOPPING, Health
 from pdp.server import Server
 from pdp.telemetry import catalogue
@@ -36,6 +37,9 @@ class Parts:
     servers: Sequence[Server]
     counts: AuthorizeCounts
     degraded: Callable[[], list[str]]
+    #: Whether calls are answered also where the sink has no room for their records.
+    answers_without_room: bool
+    rates: CallerRates
 
 
 class Process:
@@ -71,7 +75,7 @@ class Process:
         blocking = [STOPPING] if self._stopping else []
         if (problem := parts.store.problem) is not None:
             blocking.append(problem)
-        if parts.sink.status().full:
+        if parts.sink.status().full and not parts.answers_without_room:
             blocking.append("the decision log has no room for further records")
         return blocking
 
@@ -102,6 +106,8 @@ def _of_service(parts: Parts) -> Iterator[Reading]:
     yield single(catalogue.SHED, float(sum(queue.shed for queue in queues)))
     yield single(catalogue.EXPIRED, float(sum(queue.expired for queue in queues)))
     yield single(catalogue.UNAUTHENTICATED, float(parts.admission.unauthenticated))
+    refused = {series(catalogue.RATE_LIMITED, (caller,)): float(n) for caller, n in parts.rates.refused().items()}
+    yield Reading(catalogue.RATE_LIMITED.name, refused)
     yield from _of_core(parts.counts)
     yield from _of_log(parts.sink)
     yield from _of_bundle(parts.store)

@@ -38,7 +38,10 @@ RPC_SECONDS = Family(
     ("rpc",),
 )
 RPC_ERRORS = Family(
-    "pdp_rpc_errors_total", "counter", "Calls that ended with a gRPC status other than OK.", ("rpc", "code")
+    "pdp_rpc_errors_total",
+    "counter",
+    "Calls that ended with a gRPC status other than OK; `rpc` is `unknown` for what is not served.",
+    ("rpc", "code"),
 )
 LAYER_SECONDS = Family(
     "pdp_layer_duration_seconds",
@@ -57,6 +60,12 @@ EXPIRED = Family(
 )
 UNAUTHENTICATED = Family(
     "pdp_callers_unauthenticated_total", "counter", "gRPC calls refused because nobody knows who makes them."
+)
+RATE_LIMITED = Family(
+    "pdp_calls_rate_limited_total",
+    "counter",
+    "Calls refused because their caller asks more often than `calls_per_second`; of callers that have such a limit.",
+    ("caller",),
 )
 TOKENS_REFUSED = Family("pdp_tokens_refused_total", "counter", "Tokens that did not establish a subject.")
 GATEWAY_DENIALS = Family(
@@ -130,8 +139,8 @@ STARTED = Family("process_start_time_seconds", "gauge", "When the oldest process
 FAMILIES: Final = {
     family.name: family
     for family in (
-        *(DECISIONS, RPC_SECONDS, RPC_ERRORS, LAYER_SECONDS, IN_FLIGHT, SHED, EXPIRED, UNAUTHENTICATED, TOKENS_REFUSED),
-        *(GATEWAY_DENIALS, INTERCEPTORS, INTERCEPTOR_SECONDS, UNHEALTHY, CACHE_HITS, CACHE_MISSES),
+        *(DECISIONS, RPC_SECONDS, RPC_ERRORS, LAYER_SECONDS, IN_FLIGHT, SHED, EXPIRED, UNAUTHENTICATED, RATE_LIMITED),
+        *(TOKENS_REFUSED, GATEWAY_DENIALS, INTERCEPTORS, INTERCEPTOR_SECONDS, UNHEALTHY, CACHE_HITS, CACHE_MISSES),
         *(EVALUATIONS, DISPUTED),
         *(LOG_WAITING, LOG_DROPPED, LOG_FAILING, SNAPSHOT, SNAPSHOT_AGE, SNAPSHOT_LOADED, RELOADS, KEYS_AGE),
         *(SPANS_LOST, DEGRADED, READY, BUILD, WORKERS, WORKERS_UP, RESTARTS, STUCK, CPU, MEMORY, FILES, STARTED),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.grpc.doubles import RecordingSink, put_together
 from tests.grpc.service import (
     TIMEOUT_SECONDS,
     Client,
+    Service,
     connect,
     error_info,
     failure,
@@ -136,6 +139,57 @@ def test_a_batch_stops_when_its_caller_is_gone() -> None:
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         gone.set()
     assert sink.lines == 100
+
+
+# --- too many connections -------------------------------------------------------------------------------------------
+
+
+def _greeting(address: str, stack: ExitStack) -> bytes:
+    """What a new connection, which asks nothing, hears first: settings, or nothing where it is closed."""
+    host, _, port = address.rpartition(":")
+    peer = stack.enter_context(socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS))
+    try:
+        return peer.recv(1)
+    except ConnectionResetError:
+        return b""
+
+
+def test_connections_are_bounded(tmp_path: Path) -> None:
+    """Connections beyond the limit are closed at once, calls on the others are answered; one that ends makes room."""
+    with serving(tmp_path, limits={"max_connections": 8}) as service:
+        assert service.authorize(tool_call()).decision == ALLOW
+        with ExitStack() as stack:
+            heard = [_greeting(service.address, stack) for _ in range(50)]
+            # Those of this service's own clients are among the eight.
+            assert 1 <= sum(map(bool, heard)) <= 7
+            assert not any(heard[7:])
+            assert service.authorize(tool_call()).decision == ALLOW
+        wait_until(lambda: _gets_in(service), "room for another connection")
+
+
+def _gets_in(service: Service) -> bool:
+    with connect(service.address) as channel:
+        try:
+            return bool(Client(channel).authorize(tool_call()).decision_id)
+        except grpc.RpcError:
+            return False
+
+
+def test_each_address_has_connections_of_its_own(tmp_path: Path) -> None:
+    """Peers that hold all connections of one address keep nobody from asking at another: operators stay in."""
+    server = {"listen": ["127.0.0.1:0"], "admin_listen": ["127.0.0.1:0"]}
+    with serving(tmp_path, server=server, limits={"max_connections": 8}) as service, ExitStack() as stack:
+        assert not all(_greeting(service.address, stack) for _ in range(20))
+        status = service.admin.GetStatus(admin_service_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)
+        assert status.revision
+
+
+def test_connections_without_a_protocol_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that connects and does not speak the protocol keeps its place for a bounded time only."""
+    monkeypatch.setattr("pdp.server._HANDSHAKE_MS", 200)
+    with serving(tmp_path, limits={"max_connections": 2}) as service, ExitStack() as stack:
+        wait_until(lambda: not _greeting(service.address, stack), "no more room")
+        wait_until(lambda: _gets_in(service), "room again")
 
 
 # --- too slow --------------------------------------------------------------------------------------------------------

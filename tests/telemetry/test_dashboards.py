@@ -17,7 +17,7 @@ from pdp.telemetry.catalogue import FAMILIES
 from pdp.telemetry.readings import exposition
 from pdp.workers.accounts import Accounts
 from pdp.workers.orders import RuntimeDirectory
-from tests.telemetry.world import everything, get
+from tests.telemetry.world import everything, get, limited_callers, observed
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "pdp.json"
@@ -69,6 +69,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     directory = tmp_path_factory.mktemp("exported")
     with everything(directory) as service:
         text = get(service.app.telemetry_address, "/metrics").text
+    with observed(directory / "limited", callers=limited_callers()) as service:
+        text += get(service.app.telemetry_address, "/metrics").text
     text += exposition(Accounts(RuntimeDirectory(directory), 1).readings()).decode()
     found: dict[str, set[str]] = {}
     for line in text.splitlines():

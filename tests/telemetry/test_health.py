@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 
 from pdp._gen.pdp.v1 import admin_service_pb2 as admin
 from pdp._gen.pdp.v1 import decision_pb2
+from pdp._gen.pdp.v1 import decision_service_pb2 as pb
 from pdp.app import running
 from pdp.bundle.last_good import LastGood
 from pdp.bundle.loader import Loader
@@ -185,8 +186,69 @@ def test_degraded_is_ready_and_says_why(tmp_path: Path) -> None:
         assert reply.text.startswith("ready\ndegraded: the bundle does not load: ")
 
 
-def test_a_log_without_room_is_not_ready(tmp_path: Path) -> None:
-    """A decision log that cannot be written degrades; when it can hold no more lines, no calls should come."""
+#: A log whose sink takes nothing, with a spool that a few lines fill.
+STUCK = {"sink": "file", "path": "/dev/full", "spool_mib": 1, "arguments": "full"}
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+
+
+LONG = tool_call(b'{"owner": "' + b"x" * 200_000 + b'"}')
+
+
+def _filled(service: Service) -> bool:
+    """Ask once more, with a long line; whether the log says that it has no room."""
+    with suppress(grpc.RpcError):
+        service.decision.Authorize(LONG, timeout=0.2)
+    return "the decision log has no room" in get(service.app.telemetry_address, "/readyz").text
+
+
+def _code(service: Service, request: pb.AuthorizeRequest) -> grpc.StatusCode:
+    try:
+        service.decision.Authorize(request, timeout=0.2)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+@needs_full
+@pytest.mark.parametrize("when_full", ["block", "deny"])
+def test_a_log_without_room_is_not_ready(tmp_path: Path, when_full: str) -> None:
+    """Where no call is answered without its line, none should come once the log has no room."""
+    with observed(tmp_path, BUNDLE, decision_log={**STUCK, "when_full": when_full}) as service:
+        address = service.app.telemetry_address
+        wait_until(lambda: _filled(service), "a full log")
+        reply = get(address, "/readyz")
+        assert reply.status == 503
+        assert "not ready: the decision log has no room for further records" in reply.text
+        assert value(address, "pdp_ready") == 0
+        # What is short may still find its place in what is left.
+        refused = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        wait_until(lambda: _code(service, LONG) in refused, "a call that is not answered")
+
+
+@needs_full
+def test_a_log_that_may_drop_lines_stays_ready(tmp_path: Path) -> None:
+    """Where calls are answered without their lines, because the operator said so, they may come: it is degraded."""
+    with observed(tmp_path, BUNDLE, decision_log={**STUCK, "when_full": "drop"}) as service:
+        address = service.app.telemetry_address
+        dropped = "pdp_decision_log_dropped_lines_total"
+        wait_until(lambda: _filled(service) and value(address, dropped), "a full log")
+        assert service.authorize(tool_call()).decision == ALLOW
+        reply = get(address, "/readyz")
+        assert reply.status == 200
+        assert "degraded: the decision log cannot be written: " in reply.text
+        assert "degraded: the decision log has no room, and calls are answered without their records" in reply.text
+        assert "decision log lines were dropped" in reply.text
+        assert value(address, "pdp_ready") == 1
+        assert value(address, "pdp_decision_log_failing") == 1
+        status = service.admin.GetStatus(admin.GetStatusRequest(), timeout=TIMEOUT_SECONDS)
+        assert any("has no room" in reason for reason in status.degraded_reasons)
+        check = health_of(service.channel).Check(health_pb2.HealthCheckRequest())
+        assert check.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@needs_full
+def test_a_log_in_memory_stays_ready(tmp_path: Path) -> None:
+    """Lines that are held in memory are dropped beyond what it takes, and calls answered: it is ready, and degraded."""
     log = {"sink": "file", "path": "/dev/full", "buffer_lines": 2, "spool_dir": ""}
     with observed(tmp_path, BUNDLE, decision_log=log) as service:
         address = service.app.telemetry_address
@@ -195,10 +257,12 @@ def test_a_log_without_room_is_not_ready(tmp_path: Path) -> None:
         assert get(address, "/readyz").status == 200
         assert value(address, "pdp_decision_log_failing") == 1
         service.authorize(tool_call())
-        assert get(address, "/readyz").status == 503
         assert value(address, "pdp_decision_log_waiting_lines") == 2
         service.authorize(tool_call())
         assert value(address, "pdp_decision_log_dropped_lines_total") == 1
+        reply = get(address, "/readyz")
+        assert reply.status == 200
+        assert "degraded: 1 decision log lines were dropped" in reply.text
 
 
 def test_it_listens_while_it_starts_and_stops(tmp_path: Path) -> None:

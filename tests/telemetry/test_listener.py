@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from pdp.telemetry.scope import Asked, CallScope, Decided
 from tests.grpc.service import configuration
 from tests.telemetry.world import connected, get
 from tests.waiting import wait_until
+
+#: The connections that there may be.
+MOST = 64
 
 
 class Told:
@@ -149,13 +153,61 @@ def test_a_slow_peer_holds_up_nobody(address: str) -> None:
 
 
 def test_a_thousand_connections(address: str) -> None:
-    """More connections than there may be are closed at once; when they are gone, everything is as before."""
+    """Of more connections than there may be the oldest are closed; when all are gone, everything is as before."""
     peers: list[socket.socket] = []
     try:
         peers.extend(connected(address) for _ in range(1_000))
     finally:
         for peer in peers:
             peer.close()
+
+
+@contextmanager
+def held(address: str, count: int, begun: bytes) -> Iterator[list[socket.socket]]:
+    """Connections that have sent this much, and nothing else."""
+    with ExitStack() as stack:
+        peers = [stack.enter_context(connected(address)) for _ in range(count)]
+        for peer in peers:
+            with suppress(OSError):
+                peer.sendall(begun)
+        yield peers
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", HEAD], ids=["silent", "one byte", "a head without its end"])
+def test_connections_that_ask_nothing_hold_up_no_probe(address: str, begun: bytes) -> None:
+    """However many connections are open and wait, or send a head that never ends, each probe gets its answer."""
+    with held(address, 200, begun):
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert get(address, path).status == 200
+
+
+def test_a_head_that_drips_keeps_no_place(address: str) -> None:
+    """Bytes that come one by one do not make a connection younger than a probe that comes after it."""
+    with held(address, MOST, HEAD) as peers:
+        for _ in range(3):
+            for peer in peers:
+                with suppress(OSError):
+                    peer.sendall(b"X")
+            assert get(address, "/livez").status == 200
+            assert get(address, "/readyz").status == 200
+
+
+def test_connections_that_ask_nothing_are_bounded(address: str) -> None:
+    """The oldest ones go when others come: there are never more of them than places."""
+    with held(address, 4 * MOST, b"") as peers:
+        wait_until(lambda: sum(map(_is_open, peers)) <= MOST, "the oldest connections to be closed")
+        assert _is_open(peers[-1])
+        assert not _is_open(peers[0])
+
+
+def _is_open(peer: socket.socket) -> bool:
+    peer.setblocking(False)
+    try:
+        return peer.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def test_at_the_same_time(address: str) -> None:

@@ -12,11 +12,11 @@ from pdp import __version__
 from pdp._gen.pdp.v1 import admin_service_pb2
 from pdp.telemetry.catalogue import FAMILIES
 from tests.grpc.service import TIMEOUT_SECONDS, Client, Service, connect, failure, hold_reloads, serving, tool_call
-from tests.telemetry.world import ISSUER, everything, families, observed, value
+from tests.telemetry.world import ISSUER, everything, families, limited_callers, observed, value
 from tests.waiting import wait_until
 
-#: What only several workers have.
-WORKERS = {name for name in FAMILIES if "worker" in name}
+#: What only several workers have, and what only callers with a rate have.
+NOT_HERE = {name for name in FAMILIES if "worker" in name or "rate_limited" in name}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def test_every_metric_is_there_with_its_labels(service: Service) -> None:
     """Each metric of the catalogue has figures, all labels that it should have, its kind and its meaning."""
     found = families(service.app.telemetry_address)
-    for name in FAMILIES.keys() - WORKERS:
+    for name in FAMILIES.keys() - NOT_HERE:
         family = FAMILIES[name]
         metric = found[name.removesuffix("_total")]
         assert (metric.type, metric.documentation) == (family.kind, family.help)
@@ -128,6 +128,55 @@ def test_strangers_count(tmp_path: Path) -> None:
         address = service.app.telemetry_address
         assert value(address, "pdp_callers_unauthenticated_total") == 1
         assert value(address, "pdp_rpc_errors_total", code="UNAUTHENTICATED") == 1
+
+
+UNKNOWN = ["/pdp.v1.DecisionService/Nope", "/pdp.v1.NoService/Decide", "/a/b", "/x", "/" + "y" * 5_000, "//", "/a/b/c"]
+
+
+def test_calls_of_what_is_not_served_count(tmp_path: Path) -> None:
+    """Whatever name is called that is not served, it counts, under one name for all."""
+    with observed(tmp_path, server={"reflection": False}) as service:
+        address = service.app.telemetry_address
+        for path in (*UNKNOWN, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"):
+            error = failure(service.channel.unary_unary(path), b"")
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert value(address, "pdp_rpc_errors_total", rpc="unknown", code="UNIMPLEMENTED") == len(UNKNOWN) + 1
+        assert value(address, "pdp_rpc_errors_total") == len(UNKNOWN) + 1
+        assert service.authorize(tool_call()).decision_id
+
+
+@pytest.mark.parametrize("method", ["Authorize", "AuthorizeBatch", "Intercept", "Decide", "FilterTools"])
+def test_bytes_that_are_no_message_count(tmp_path: Path, method: str) -> None:
+    """A call with bytes that are no message counts as an error of its RPC."""
+    with observed(tmp_path) as service:
+        failure(service.channel.unary_unary(f"/pdp.v1.DecisionService/{method}"), b"\xff\xff\xff")
+        errors = {"rpc": f"DecisionService.{method}", "code": "INVALID_ARGUMENT"}
+        assert value(service.app.telemetry_address, "pdp_rpc_errors_total", **errors) == 1
+
+
+def test_rate_limited_calls_count(tmp_path: Path) -> None:
+    """Calls that come sooner than their caller's rate allows count for that caller, and for no other name."""
+    with observed(tmp_path, callers=limited_callers()) as service:
+        address = service.app.telemetry_address
+        assert _by_caller(address) == {"slow": 0, "quick": 0}
+        codes = [_code_of(service, name) for name in ("slow", "quick", "free", "nobody") for _ in range(4)]
+        limited = [grpc.StatusCode.OK, *[grpc.StatusCode.RESOURCE_EXHAUSTED] * 3]
+        assert codes == [*limited, *[grpc.StatusCode.OK] * 8, *[grpc.StatusCode.UNAUTHENTICATED] * 4]
+        assert _by_caller(address) == {"slow": 3, "quick": 0}
+
+
+def _code_of(service: Service, caller: str) -> grpc.StatusCode:
+    metadata = (("authorization", f"Bearer key of {caller}"),)
+    try:
+        service.decision.Authorize(tool_call(), timeout=TIMEOUT_SECONDS, metadata=metadata)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def _by_caller(address: str) -> dict[str, float]:
+    [metric] = [each for each in families(address).values() if each.name == "pdp_calls_rate_limited"]
+    return {sample.labels["caller"]: sample.value for sample in metric.samples}
 
 
 def test_shed_calls_count(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import socket
 from collections.abc import Iterator, Mapping
@@ -107,6 +108,13 @@ def everything(directory: Path) -> Iterator[Service]:
     with observed(directory, identity=identity, agentgateway=gateway) as service:
         call_everything(service)
         yield service
+
+
+def limited_callers() -> dict[str, Any]:
+    """Callers of whom one may ask once, one often and one always; each has `key of` its name as its key."""
+    limits = {"slow": {"calls_per_second": 0.001, "burst": 1}, "quick": {"calls_per_second": 1e6}, "free": {}}
+    digests = {name: hashlib.sha256(f"key of {name}".encode()).hexdigest() for name in limits}
+    return {"caller": [{"name": name, "keys_sha256": [digests[name]], **more} for name, more in limits.items()]}
 
 
 def call_everything(service: Service) -> None:

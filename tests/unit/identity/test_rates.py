@@ -43,7 +43,7 @@ def test_a_caller_may_ask_as_often_as_configured() -> None:
     clock.now += 0.0625
     rates.take("edge", 1)
     assert _retry(rates) == pytest.approx(0.125)
-    assert rates.rate_limited == 3
+    assert rates.refused() == {"edge": 3}
 
 
 def test_a_pause_gives_no_more_than_a_burst() -> None:
@@ -104,7 +104,7 @@ def test_only_callers_with_a_limit_are_counted() -> None:
     rates = CallerRates(_config(), clock=Clock())
     for name in ("edge", "", "somebody"):
         rates.take(name, 1_000_000)
-    assert rates.rate_limited == 0
+    assert rates.refused() == {}
 
 
 @pytest.mark.parametrize("wrong", [{"calls_per_second": -1}, {"calls_per_second": float("inf")}, {"burst": 5}])
