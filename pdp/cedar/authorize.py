@@ -154,7 +154,7 @@ class Authorizer:
 
     def authorize(self, query: Query) -> Authorization:
         """The answer to `query`. Raises InvalidRequestError where the caller's part of it is malformed."""
-        known = self._answers.get(query)
+        known = self._answers.get(query) if self._keeps_decisions else None
         if known is not None:
             return known
         prepared = self._prepare(query)

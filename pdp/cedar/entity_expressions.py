@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pdp.cedar.expressions import Expression, Facts
+from pdp.cedar.entities import Entity
+from pdp.cedar.expressions import Expression, Facts, Variable
 from pdp.cedar.model import EntityUid
 from pdp.cedar.values import UnsureError, Value, plain
 
@@ -13,20 +14,24 @@ from pdp.cedar.values import UnsureError, Value, plain
 class Attribute(Expression):
     """`of.a.b`: attributes of records and entities, one after another."""
 
-    __slots__ = ("names", "of")
+    __slots__ = ("_get", "names", "of")
 
     def __init__(self, of: Expression, names: tuple[str, ...]) -> None:
         self.of = of
         self.names = names
+        # Most are attributes of variables, and there are many of them.
+        self._get: Callable[[Facts], Value] = of.get if isinstance(of, Variable) else of.value
 
     def value(self, facts: Facts) -> Value:
         """The last attribute."""
-        found = self.of.value(facts)
+        found = self._get(facts)
         for name in self.names:
-            held = _attributes(found, facts)
+            held = found if type(found) is dict else _attributes(found, facts)
             if held is None or name not in held:
                 raise UnsureError
-            found = plain(held[name])
+            found = held[name]
+            if type(found) is dict:
+                found = plain(found)
         return found
 
 
@@ -41,18 +46,24 @@ class Has(Expression):
 
     def value(self, facts: Facts) -> bool:
         """Whether it does. What does not exist has nothing."""
-        held = _attributes(self._of.value(facts), facts)
+        of = self._of.value(facts)
+        held = of if type(of) is dict else _attributes(of, facts)
         return held is not None and self._name in held
 
 
 def _attributes(holder: Value, facts: Facts) -> Mapping[str, Any] | None:
-    """The attributes of a record, or of an entity; None for an entity that does not exist."""
-    if type(holder) is dict:
-        return holder
-    if type(holder) is not EntityUid:
-        raise UnsureError
-    entity = facts.entities.get(holder)
+    """The attributes of an entity; None for one that does not exist."""
+    entity = _entity(holder, facts)
     return None if entity is None else entity.attrs
+
+
+def _entity(uid: Value, facts: Facts) -> Entity | None:
+    if uid is not facts.last_uid:
+        if type(uid) is not EntityUid:
+            raise UnsureError
+        facts.last_entity = facts.entities.get(uid)
+        facts.last_uid = uid
+    return facts.last_entity
 
 
 class GetTag(Expression):
@@ -86,9 +97,7 @@ class HasTag(GetTag):
 
 
 def _tags(holder: Value, facts: Facts) -> Mapping[str, Any]:
-    if type(holder) is not EntityUid:
-        raise UnsureError
-    entity = facts.entities.get(holder)
+    entity = _entity(holder, facts)
     return {} if entity is None else entity.tags
 
 

@@ -12,8 +12,10 @@ from pdp.cedar.entity_expressions import Attribute, GetTag, Has, HasTag, In, Is
 from pdp.cedar.expressions import TRUE, All, AnyOf, Constant, Expression, IfThenElse, Not, Variable
 from pdp.cedar.model import EntityUid
 from pdp.cedar.value_expressions import (
+    PLAIN,
     Calculate,
     Compare,
+    CompareWith,
     Contains,
     ContainsAll,
     ContainsAny,
@@ -21,6 +23,7 @@ from pdp.cedar.value_expressions import (
     Equal,
     IsEmpty,
     IsOneOf,
+    IsValue,
     Like,
     RecordOf,
     SetOf,
@@ -127,6 +130,21 @@ def _arguments(make: Callable[..., Expression], count: int, body: Any, depth: in
     return _made(make, *(_read(argument, depth) for argument in body))
 
 
+def _equal(left: Expression, right: Expression) -> Expression:
+    for of, other in ((left, right), (right, left)):
+        if type(other) is Constant and type(other.constant) in PLAIN:
+            return _made(IsValue, of, other.constant)
+    return Equal(left, right)
+
+
+def _compare(
+    kind: type[int | DecimalValue], compare: Callable[[Any, Any], bool], left: Expression, right: Expression
+) -> Expression:
+    if type(right) is Constant and type(right.constant) is kind:
+        return _made(CompareWith, compare, left, right.constant)
+    return Compare(compare, kind, left, right)
+
+
 def _contains(of: Expression, item: Expression) -> Expression:
     return IsOneOf(of.constant, item) if type(of) is Constant and type(of.constant) is list else Contains(of, item)
 
@@ -172,7 +190,7 @@ _Reader = Callable[[Any, int], Expression]
 
 
 def _compares(kind: type[int | DecimalValue], compare: Callable[[Any, Any], bool]) -> Callable[..., Expression]:
-    return partial(Compare, compare, kind)
+    return partial(_compare, kind, compare)
 
 
 _READERS: dict[str, _Reader] = {
@@ -188,8 +206,8 @@ _READERS: dict[str, _Reader] = {
     "||": partial(_chain, "||", AnyOf),
     "!": partial(_one, Not),
     "if-then-else": _if_then_else,
-    "==": partial(_two, Equal),
-    "!=": partial(_two, lambda left, right: Not(Equal(left, right))),
+    "==": partial(_two, _equal),
+    "!=": partial(_two, lambda left, right: Not(_equal(left, right))),
     "<": partial(_two, _compares(int, operator.lt)),
     "<=": partial(_two, _compares(int, operator.le)),
     ">": partial(_two, _compares(int, operator.gt)),

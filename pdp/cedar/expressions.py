@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
-from pdp.cedar.entities import EntityStore
+from pdp.cedar.entities import Entity, EntityStore
 from pdp.cedar.model import EntityUid
 from pdp.cedar.values import UnsureError, Value
 
 
 class Facts:
-    """What a request gives to look at. `context` is explicit Cedar JSON."""
+    """What a request gives to look at. `context` is explicit Cedar JSON. For one thread: it remembers an entity."""
 
-    __slots__ = ("action", "context", "entities", "principal", "resource")
+    __slots__ = ("action", "context", "entities", "last_entity", "last_uid", "principal", "resource")
 
     def __init__(
         self,
@@ -35,6 +35,9 @@ class Facts:
         self.resource = resource
         self.context = context
         self.entities = entities
+        #: The entity that was looked up last; conditions look at the same one again and again.
+        self.last_uid: EntityUid | None = None
+        self.last_entity: Entity | None = None
 
 
 class Expression:
@@ -66,14 +69,14 @@ TRUE = Constant(True)
 class Variable(Expression):
     """`principal`, `action`, `resource` or `context`."""
 
-    __slots__ = ("_get",)
+    __slots__ = ("get",)
 
     def __init__(self, name: str) -> None:
-        self._get: Callable[[Facts], Value] = attrgetter(name)
+        self.get: Callable[[Facts], Value] = attrgetter(name)
 
     def value(self, facts: Facts) -> Value:
         """What the request has for it."""
-        return self._get(facts)
+        return self.get(facts)
 
 
 class All(Expression):

@@ -18,7 +18,7 @@ from pdp.cedar.values import (
 )
 
 #: Two values of one of these kinds are equal to Cedar where they are to Python.
-_PLAIN = frozenset({str, int, bool})
+PLAIN = frozenset({str, int, bool})
 
 
 class Equal(Expression):
@@ -33,9 +33,25 @@ class Equal(Expression):
     def value(self, facts: Facts) -> bool:
         """Whether they are."""
         left, right = self._left.value(facts), self._right.value(facts)
-        if type(left) is type(right) and type(left) in _PLAIN:
+        if type(left) is type(right) and type(left) in PLAIN:
             return bool(left == right)
         return canonical(left) == canonical(right)
+
+
+class IsValue(Expression):
+    """`of == constant` for a string, an integer or a boolean that was written into the policy."""
+
+    __slots__ = ("_constant", "_kind", "_of")
+
+    def __init__(self, of: Expression, constant: Value) -> None:
+        self._of = of
+        self._constant = constant
+        self._kind = type(constant)
+
+    def value(self, facts: Facts) -> bool:
+        """Whether it is."""
+        found = self._of.value(facts)
+        return type(found) is self._kind and bool(found == self._constant)
 
 
 class Compare(Expression):
@@ -57,6 +73,25 @@ class Compare(Expression):
         if type(left) is not self._kind or type(right) is not self._kind:
             raise UnsureError
         return self._compare(left, right)
+
+
+class CompareWith(Expression):
+    """`of < constant` and its like, for a value of the constant's kind."""
+
+    __slots__ = ("_compare", "_constant", "_kind", "_of")
+
+    def __init__(self, compare: Callable[[Any, Any], bool], of: Expression, constant: Value) -> None:
+        self._compare = compare
+        self._of = of
+        self._constant = constant
+        self._kind = type(constant)
+
+    def value(self, facts: Facts) -> bool:
+        """Whether it holds."""
+        found = self._of.value(facts)
+        if type(found) is not self._kind:
+            raise UnsureError
+        return self._compare(found, self._constant)
 
 
 class Calculate(Expression):
