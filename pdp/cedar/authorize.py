@@ -170,7 +170,9 @@ class Authorizer:
 
         Questions that share policies and entities go to Cedar together.
         """
-        answers: list[Authorization | InvalidRequestError | None] = [self._answers.get(query) for query in queries]
+        answers: list[Authorization | InvalidRequestError | None] = [None] * len(queries)
+        if self._keeps_decisions:
+            answers = [self._answers.get(query) for query in queries]
         groups: dict[tuple[int, ...], list[tuple[int, _Prepared]]] = {}
         for number, query in enumerate(queries):
             if answers[number] is not None:
@@ -271,8 +273,9 @@ class Authorizer:
             message = f"`{query.principal.type}` is not a principal type of tool calls in the bundle's schema"
             raise InvalidRequestError("subject.entity.type", message)
         # 2. What the caller adds is well-formed before anything of it is used.
-        context = model.context.read(query.context)
-        store = self._store(query.entities, query.subject_facts)
+        context = model.context.read(query.context) if query.context else {}
+        brings_facts = query.entities or query.subject_facts
+        store = self._store(query.entities, query.subject_facts) if brings_facts else model.entities
         # 3. The tool is one that the operator has pinned.
         call = self._calls.get((query.server, query.tool))
         if call is None:

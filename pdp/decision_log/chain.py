@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pdp.decision_log.digests import sha256
@@ -29,11 +30,14 @@ def beginning(writer: str) -> Link:
     return Link(writer, 0, hashlib.sha256(writer.encode()).digest())
 
 
-def linked(head: Link, record: str) -> tuple[Link, bytes]:
-    """The record (a JSON object in ASCII, not an empty one) as the next line of the chain, with its line end."""
+def linked(head: Link, record: str, digest_of: Callable[[bytes], bytes] = sha256) -> tuple[Link, bytes]:
+    """The record (a JSON object in ASCII, not an empty one) as the next line of the chain, with its line end.
+
+    `digest_of` computes SHA-256.
+    """
     writer, seq, before = head[0], head[1] + 1, head[2]
     text = f'{record[:-1]},"writer":"{writer}","seq":{seq}'
-    digest = sha256(before + text.encode("ascii"))
+    digest = digest_of(before + text.encode("ascii"))
     return Link(writer, seq, digest), f'{text},"hash":"{digest.hex()}"}}\n'.encode("ascii")
 
 

@@ -40,3 +40,8 @@ def sha256(data: bytes) -> bytes:
     """The digest of `data`, 32 bytes."""
     digest: bytes = (_of_short if len(data) <= SHORT_BYTES else hashlib.sha256)(data).digest()
     return digest
+
+
+def sha256_in_row(data: bytes) -> bytes:
+    """The same for texts one right after another: what OpenSSL touches is at hand then."""
+    return hashlib.sha256(data).digest()

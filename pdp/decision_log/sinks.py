@@ -6,7 +6,7 @@ import contextlib
 import errno
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import RawIOBase
 from typing import Protocol
@@ -58,6 +58,9 @@ class DecisionSink(Protocol):
         A sink of bounded room may wait for it for as long as `remaining` says, and raise LogUnavailableError.
         """
 
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """Take lines that belong together, in their order, each as `write` does."""
+
     def status(self) -> SinkStatus:
         """How it is now."""
 
@@ -70,6 +73,9 @@ class NullSink:
 
     def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Forget the line."""
+
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """Do not even ask for them."""
 
     def status(self) -> SinkStatus:
         """Nothing goes wrong."""
@@ -117,6 +123,11 @@ class StreamSink:
             self.dropped += 1
             return
         self._held.append(line)
+
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """Hold the lines for the writing thread."""
+        for line in lines:
+            self.write(line, remaining)
 
     def close(self) -> None:
         """Write out what is held and stop the thread. Call it when no more calls are served."""

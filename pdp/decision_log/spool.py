@@ -10,11 +10,13 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pdp.decision_log.backlog import BATCH_BYTES, Backlog, Batch
 from pdp.decision_log.chain import beginning, linked
+from pdp.decision_log.digests import sha256_in_row
 from pdp.decision_log.marks import Refused, gap_line
 from pdp.decision_log.segment import Segment, room_for, segment_path
 from pdp.decision_log.sinks import LogUnavailableError, Remaining
@@ -81,6 +83,14 @@ class Spool:
                 return
             raise LogUnavailableError("the decision log takes no records at the moment")
 
+    def write_all(self, records: Sequence[str], remaining: Remaining | None = None) -> None:
+        """Take records in their order, each as `write` does."""
+        with self._lock:
+            if self._append_together(records):
+                return
+        for record in records:
+            self.write(record, remaining)
+
     def offer(self, record: str) -> bool:
         """Take a record if there is room for it at once."""
         with self._lock:
@@ -109,6 +119,19 @@ class Spool:
             return False
         head, data = linked(self.head, record)
         if not self._segments[-1].append(data) and not (self._roll(len(data)) and self._segments[-1].append(data)):
+            return False
+        self.head = head
+        return True
+
+    def _append_together(self, records: Sequence[str]) -> bool:
+        """Take all of the records, if that is as simple as it mostly is, or none."""
+        if self._closed or self._state.lost:
+            return False
+        head, parts = self.head, []
+        for record in records:
+            head, data = linked(head, record, sha256_in_row)
+            parts.append(data)
+        if not self._segments[-1].append(b"".join(parts)):
             return False
         self.head = head
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pdp.decision_log.draining import Checkpoints, Drain, OpenExporter
@@ -47,6 +47,10 @@ class SpoolSink:
     def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """As in `DecisionSink`: the record is in the kernel when this returns."""
         self._spool.write(line if isinstance(line, str) else line(), remaining)
+
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """As in `DecisionSink`: the records are in the kernel when this returns."""
+        self._spool.write_all(list(lines), remaining)
 
     def status(self) -> SinkStatus:
         """As in `DecisionSink`."""

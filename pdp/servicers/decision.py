@@ -97,11 +97,7 @@ class DecisionServicer:
 
     def AuthorizeBatch(self, request: pb.AuthorizeBatchRequest, call: Call) -> pb.AuthorizeBatchResponse:
         """Many questions to one snapshot; a malformed one leaves the others alone."""
-        if len(request.requests) > self._limits.batch_requests:
-            raise OverLimitError(f"`requests` holds {len(request.requests)}; at most {self._limits.batch_requests}")
-        for question in request.requests:
-            call.caller.require_server(question.tool_call.server)
-        self.rates.take(call.caller.name, len(request.requests))
+        self._admit_batch(call, request.requests)
         snapshot = self._store.current()
         remaining = iter(request.requests)
         response = pb.AuthorizeBatchResponse()
@@ -149,6 +145,15 @@ class DecisionServicer:
         call.caller.require_server(server)
         self.rates.take(call.caller.name, 1)
 
+    def _admit_batch(self, call: Call, requests: Sequence[pb.AuthorizeRequest]) -> None:
+        """Raise what stands against working for this caller on these questions."""
+        if len(requests) > self._limits.batch_requests:
+            raise OverLimitError(f"`requests` holds {len(requests)}; at most {self._limits.batch_requests}")
+        if call.caller.servers is not None:
+            for question in requests:
+                call.caller.require_server(question.tool_call.server)
+        self.rates.take(call.caller.name, len(requests))
+
     def _oversized(self, arguments: bytes) -> Denial | None:
         """The denial of arguments that are not even read."""
         most = self._limits.argument_bytes
@@ -186,6 +191,8 @@ class DecisionServicer:
         answers = iter(snapshot.authorizer.authorize_batch(open_queries))
         # The questions of a step are answered together, so each gets its share of the time.
         share = (time.perf_counter_ns() - started) // len(requests)
+        answered: list[tuple[Query | None, Authorization, str]] = []
+        responses: list[pb.AuthorizeResponse] = []
         for request, asked in zip(requests, read, strict=True):
             result = response.results.add()
             if isinstance(asked, InvalidRequestError):
@@ -195,7 +202,25 @@ class DecisionServicer:
             if isinstance(answer, InvalidRequestError):
                 result.error.MergeFrom(_batch_error(answer))
             else:
-                self._answer(request, call, asked, _settled(answer, snapshot), snapshot, share, result.response)
+                answered.append((asked.query, _settled(answer, snapshot), request.request_id))
+                responses.append(result.response)
+        self._record_step(answered, call, snapshot, share, responses)
+
+    def _record_step(
+        self,
+        answered: Sequence[tuple[Query | None, Authorization, str]],
+        call: Call,
+        snapshot: Snapshot,
+        duration_ns: int,
+        responses: Sequence[pb.AuthorizeResponse],
+    ) -> None:
+        """Record the decisions, then write the answers."""
+        ids = self._recorder.decisions(
+            answered, duration_ns, snapshot.revision, caller=call.caller.name, remaining=call.time_remaining
+        )
+        for (query, answer, _), decision_id, response in zip(answered, ids, responses, strict=True):
+            self._compare(query, answer, decision_id, snapshot)
+            wire.write_authorization(answer, decision_id, snapshot.revision, response)
 
     def _read(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query]:
         """The question, or why it is denied without asking any policy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -76,6 +77,46 @@ class Recorder:
             scope.decide(told, _asked(interception.outcomes) if interception is not None else ())
         return decision_id
 
+    def decisions(
+        self,
+        answered: Sequence[tuple[Query | None, Authorization, str]],
+        duration_ns: int,
+        revision: str,
+        *,
+        caller: str,
+        remaining: Remaining | None = None,
+    ) -> list[str]:
+        """Authorizations that were made together, each with the id of its request; `duration_ns` is of each.
+
+        Where one record cannot be kept, those before it are: records of calls that were not answered.
+        """
+        scope, time_ns = current(), time.time_ns()
+        trace_id, span_id = _trace(scope)
+        ids = [self._ids() for _ in answered]
+        lines = (
+            decision_line(
+                query,
+                answer,
+                time_ns,
+                duration_ns,
+                decision_id,
+                request_id,
+                revision,
+                self._arguments,
+                self._mask,
+                caller,
+                trace_id,
+                span_id,
+            )
+            for (query, answer, request_id), decision_id in zip(answered, ids, strict=True)
+        )
+        self._sink.write_all(lines, remaining)
+        if scope is not None and answered:
+            query, answer, _ = answered[-1]
+            last = _told("authorize", ids[-1], answer.denial, query, revision)
+            scope.decide_together(last, Counter(_code(answer.denial) for _, answer, _ in answered))
+        return ids
+
     def interception(
         self,
         phase: Phase,
@@ -136,10 +177,14 @@ def _trace(scope: CallScope | None) -> tuple[str, str]:
 
 def _told(kind: str, decision_id: str, denial: Denial | None, asked: Query | Envelope | None, revision: str) -> Decided:
     """What the call's scope is told of a decision."""
-    code = denial.code.value if denial is not None else ""
+    code = _code(denial)
     subject = None if asked is None else asked.subject if isinstance(asked, Envelope) else asked.principal
     server, tool = ("", "") if asked is None or isinstance(asked, ActionQuery) else (asked.server, asked.tool)
     return Decided(kind, decision_id, denial is None, code, revision, server, tool, subject)
+
+
+def _code(denial: Denial | None) -> str:
+    return denial.code.value if denial is not None else ""
 
 
 def _asked(outcomes: Sequence[Outcome]) -> tuple[Asked, ...]:

@@ -7,6 +7,7 @@ counted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -105,6 +106,12 @@ class CallScope:
             self.metrics.interceptor_seconds.add(each.nanoseconds, each.name)
         self.decided = decided
         self.asked = asked
+
+    def decide_together(self, last: Decided, codes: Mapping[str, int]) -> None:
+        """There are decisions of one kind, so many with each code; empty is the code of those that allow."""
+        for code, count in codes.items():
+            self.metrics.decisions.add(last.kind, "DENY" if code else "ALLOW", code, count=count)
+        self.decided = last
 
 
 def current() -> CallScope | None:

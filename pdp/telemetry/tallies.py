@@ -26,14 +26,14 @@ class Counts:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, ...], int] = {}
 
-    def add(self, *labels: str) -> None:
-        """Count one."""
+    def add(self, *labels: str, count: int = 1) -> None:
+        """Count one, or so many."""
         with self._lock:
             known = self._counts.get(labels)
             if known is None:
                 labels = _bounded(labels, len(self._counts))
                 known = self._counts.get(labels, 0)
-            self._counts[labels] = known + 1
+            self._counts[labels] = known + count
 
     def reading(self) -> Reading:
         """All of them at this moment. What has no labels is there from the beginning."""

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +70,11 @@ class MemoryLog(DecisionSink):
     def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Keep the line."""
         self._lines.append(line)
+
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """Each as `write` does."""
+        for line in lines:
+            self.write(line, remaining)
 
     def status(self) -> SinkStatus:
         """Nothing goes wrong."""

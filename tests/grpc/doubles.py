@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +64,11 @@ class RecordingSink:
         self.lines += 1
         if self.lines == 1:
             self._at_first()
+
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """Each as `write` does."""
+        for line in lines:
+            self.write(line, remaining)
 
     def status(self) -> SinkStatus:
         """Nothing goes wrong."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import grpc
@@ -24,6 +24,11 @@ class BrokenSink(NullSink):
     def write(self, line: Line, remaining: Remaining | None = None) -> None:
         """Fail."""
         raise ZeroDivisionError(SECRET)
+
+    def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
+        """Each as `write` does."""
+        for line in lines:
+            self.write(line, remaining)
 
 
 def _broken_ids() -> str:

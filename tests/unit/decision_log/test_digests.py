@@ -31,3 +31,8 @@ def test_without_an_implementation_of_its_own_openssl_does_it(monkeypatch: pytes
     for name in ("_sha2", "_sha256"):
         monkeypatch.setitem(sys.modules, name, None)
     assert digests._for_short_texts() is hashlib.sha256
+
+
+def test_in_a_row_the_digest_is_the_same() -> None:
+    """A text has one digest, alone and after others."""
+    assert digests.sha256_in_row(b"abc") == digests.sha256(b"abc")

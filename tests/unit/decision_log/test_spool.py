@@ -152,6 +152,41 @@ def test_records_come_out_as_they_went_in(world: World) -> None:
     assert world.problems == []
 
 
+def test_records_of_one_batch_come_out_as_they_went_in(world: World) -> None:
+    """Records that are written together arrive once, in order, in a whole chain, also where a segment ends."""
+    sink = world.sink("block")
+    for start in range(0, 3_000, 100):
+        sink.write_all(record(number) for number in range(start, start + 100))
+    sink.write_all([])
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    assert numbers(world.medium.records) == list(range(3_000))
+    world.whole_chain()
+
+
+@pytest.mark.parametrize("when_full", ["deny", "drop"])
+def test_a_batch_that_finds_no_room_is_told_of(world: World, when_full: WhenFull) -> None:
+    """Of records written together those that find no room fail the batch, or are counted and told as a gap."""
+    world.medium.error = dead()
+    sink = world.sink(when_full)
+    batch = [record(number) for number in range(2_000)]
+    if when_full == "deny":
+        with pytest.raises(LogUnavailableError):
+            sink.write_all(batch)
+    else:
+        sink.write_all(batch)
+    dropped = sink.status().dropped
+    assert (dropped > 0) == (when_full == "drop")
+    world.medium.error = None
+    wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
+    sink.write_all([record(2_000), record(2_001)])
+    wait_until(lambda: numbers(world.medium.records)[-1] == 2_001, "the next ones are delivered")
+    kept = numbers(world.medium.records)[:-2]
+    assert 500 < len(kept) < 2_000
+    assert kept == list(range(len(kept)))
+    assert any(b'"kind":"gap"' in line for line in world.medium.lines) == (when_full == "drop")
+    world.whole_chain()
+
+
 def test_a_record_may_be_larger_than_a_segment(world: World) -> None:
     """A record of a MiB and records of all sizes around a segment's come out whole."""
     sink = world.sink("block", limit=8 * MIB)
