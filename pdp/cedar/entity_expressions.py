@@ -35,6 +35,23 @@ class Attribute(Expression):
         return found
 
 
+class Argument(Expression):
+    """`context.input.name`: what most conditions look at."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def value(self, facts: Facts) -> Value:
+        """The argument. Where `input` is no record, that is for Cedar."""
+        try:
+            found = facts.context["input"][self._name]
+        except (KeyError, TypeError):
+            raise UnsureError from None
+        return plain(found) if type(found) is dict else found
+
+
 class Has(Expression):
     """`of has name`."""
 

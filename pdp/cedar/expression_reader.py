@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from pdp.cedar.cedar_types import ESCAPE_KEYS
-from pdp.cedar.entity_expressions import Attribute, GetTag, Has, HasTag, In, Is
+from pdp.cedar.entity_expressions import Argument, Attribute, GetTag, Has, HasTag, In, Is
 from pdp.cedar.expressions import TRUE, All, AnyOf, Constant, Expression, IfThenElse, Not, Variable
 from pdp.cedar.model import EntityUid
 from pdp.cedar.value_expressions import (
@@ -89,6 +89,8 @@ _VARIABLES = {name: Variable(name) for name in ("principal", "action", "resource
 def _attribute(body: Any, depth: int) -> Expression:
     of = _read(body["left"], depth)
     name = body["attr"]
+    if type(of) is Attribute and of.of is _VARIABLES["context"] and of.names == ("input",) and name not in ESCAPE_KEYS:
+        return _made(Argument, name)
     return _made(Attribute, of.of, (*of.names, name)) if type(of) is Attribute else _made(Attribute, of, (name,))
 
 

@@ -169,7 +169,13 @@ def _bare(uid: EntityUid, parents: Sequence[EntityUid]) -> dict[str, Json]:
 
 def make_request(rng: random.Random) -> Request:
     """A request about those entities."""
-    return Request(rng.choice(USERS), rng.choice(ACTIONS[:2]), rng.choice([*USERS, *GROUPS]), _attributes(rng))
+    context = _attributes(rng)
+    if rng.random() < 0.95:
+        # As the arguments of a call stand there; now and then it is no record.
+        context["input"] = (
+            _attributes(rng) if rng.random() < 0.9 else rng.choice(list(_attributes(rng).values()) or [1])
+        )
+    return Request(rng.choice(USERS), rng.choice(ACTIONS[:2]), rng.choice([*USERS, *GROUPS]), context)
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------
@@ -216,7 +222,9 @@ class Maker:
     def _attribute(self, kind: str, depth: int) -> str:
         """An attribute of that kind, of the context, an entity or a record."""
         names = NAMES[kind] if self._rng.random() < 0.97 else _ALL_NAMES
-        holder = self._rng.choice(["context", "context", "context", "principal", "resource", "deep"])
+        holder = self._rng.choice(
+            ["context", "context", "context.input", "context.input", "principal", "resource", "deep"]
+        )
         if holder == "deep":
             holder = self.entity(depth - 1) if self._rng.random() < 0.5 else self.record(depth - 1)
         return self._step(holder, self._rng.choice(names))
@@ -426,7 +434,9 @@ class Maker:
         return f"{self.of_kind('entity', depth)} is {name}{inner}"
 
     def _has(self, depth: int) -> str:
-        holder = self._rng.choice(["context", "principal", "resource", self.entity(depth), self.record(depth)])
+        holder = self._rng.choice(
+            ["context", "context.input", "principal", "resource", self.entity(depth), self.record(depth)]
+        )
         chain = self._rng.choice([["n"], ["absent"], ["e", "n"], ["boss", "e", "s"], ["r", "r"], ["r", "d"], ["boss"]])
         if self._rng.random() < 0.5:
             return f"{holder} has {'.'.join(chain)}"

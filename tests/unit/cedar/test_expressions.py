@@ -331,3 +331,29 @@ def test_nobody_can_make_values_that_hash_alike() -> None:
     if len({hash(frozenset(pair)) for pair in alike}) > 1:
         pytest.skip("this interpreter hashes sets in another way")
     assert len({hash(canonical(pair)) for pair in alike}) == len(alike)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"x": 1}, True),
+        ({"x": {"__entity": {"type": "User", "id": "ada"}}}, False),
+        ({"y": 1}, None),
+        ({"__entity": {"type": "User", "id": "ada"}}, None),
+        ("x", None),
+        (["x"], None),
+        (1, None),
+        (True, None),
+    ],
+)
+def test_an_argument_is_read_from_a_record_only(given: Any, expected: bool | None) -> None:
+    """`context.input.x` is what stands there in the record; where there is no record, it is left to Cedar."""
+    clauses, context = "when { context.input.x == 1 }", {"input": given}
+    assert _here(clauses, context) is expected
+    assert expected is None or _there(clauses, context) is expected
+
+
+def test_an_argument_of_an_odd_name_is_read_too() -> None:
+    """A name that means something in Cedar's JSON is a name like others in a policy, and no argument has it."""
+    assert _here('when { context.input["__entity"] == 1 }', {"input": {"x": 1}}) is None
+    assert _here('when { context.input["a b"] == 1 }', {"input": {"a b": 1}}) is True
