@@ -63,6 +63,8 @@ def _replace(directory: Path, authority: Authority) -> None:
     pair = authority.issue("127.0.0.1")
     for name, content in (("server.pem", pair.certificate), ("server.key", pair.key)):
         new = directory / f".{name}"
+        # A key that others can read would be refused.
+        new.touch(mode=0o600)
         new.write_bytes(content)
         new.replace(directory / name)
 
