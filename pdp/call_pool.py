@@ -272,7 +272,10 @@ class _Waiting:
             return _calls._possibly_finish_call(self._state, _calls._RECEIVE_MESSAGE_TOKEN)
 
     def stop(self) -> None:
-        """Tell the caller that the service is stopping."""
+        """Tell the caller that the service is stopping, if it does not take an error for a permission."""
+        if getattr(self._behavior, "when_overloaded", None) is not None:
+            self.refuse("overloaded")
+            return
         self._refuse(_core.StatusCode.unavailable, b"the service is stopping")
 
     def _request(self) -> Any:

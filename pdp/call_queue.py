@@ -295,12 +295,11 @@ class QueueThreads:
     def work(self) -> None:
         """Have a thread look for calls in the queue. To be called from one thread alone.
 
-        Raises RuntimeError after `close`; then nobody answers what is in the queue.
+        Raises RuntimeError after `close`, and where not even one thread can be made; then nobody answers what is in
+        the queue.
         """
         if len(self._threads) < self._count and not self._closed:
-            thread = threading.Thread(target=self._run, name=f"rpc-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._add_thread()
         self._words.put(True)
         # Asked afterwards: whoever closes says so first, and only then sends the threads away.
         if self._closed:
@@ -314,6 +313,17 @@ class QueueThreads:
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"rpc-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system has none left at the moment. Those that are there do the work, and the next call tries again.
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         while self._words.get():

@@ -227,7 +227,9 @@ def write_authorization(
     known = _responses.get(id(answer))
     if known is None or known[0] is not answer:
         known = (answer, _response(answer))
-        _responses.put(id(answer), known, 1 + len(answer.determining))
+        # Errors can quote arguments of any length.
+        if not answer.errors:
+            _responses.put(id(answer), known, 1 + len(answer.determining))
     response.MergeFrom(known[1])
     response.decision_id = decision_id
     response.revision = revision

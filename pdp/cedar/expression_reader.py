@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pdp.cedar.cedar_types import ESCAPE_KEYS
 from pdp.cedar.entity_expressions import Argument, Attribute, GetTag, Has, HasTag, In, Is
@@ -32,8 +33,8 @@ from pdp.cedar.values import DecimalValue, UnsureError
 
 #: Each level is a call inside a call when the expression is evaluated. Chains of `&&` and `||` are one level.
 _MAX_DEPTH = 48
-#: Expressions that later ones may share.
-_MAX_SHARED = 65_536
+#: Expressions that later ones may share, by what they are made of: as long as some policy has them.
+_shared: WeakValueDictionary[tuple[Any, ...], Expression] = WeakValueDictionary()
 
 
 def read_conditions(conditions: Sequence[Mapping[str, Any]]) -> Expression | None:
@@ -49,12 +50,14 @@ def _condition(kind: str, body: Expression) -> Expression:
     return body if kind == "when" else _made(Not, body)
 
 
-@lru_cache(maxsize=_MAX_SHARED, typed=True)
 def _made(make: Callable[..., Expression], *parts: Any) -> Expression:
     """The expression of these parts, the same for the same ones: policies have much in common, and what they share is
     sooner in the processor's caches.
     """
-    return make(*parts)
+    # To Python `True` is 1.
+    key = (make, *parts, *map(type, parts))
+    found = _shared.get(key)
+    return _shared.setdefault(key, make(*parts)) if found is None else found
 
 
 def _read(node: Any, depth: int) -> Expression:

@@ -43,7 +43,7 @@ class Facts:
 class Expression:
     """An expression. Immutable, and safe to share between threads."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def value(self, facts: Facts) -> Value:
         """Its value. Raises UnsureError where that is Cedar's to say."""

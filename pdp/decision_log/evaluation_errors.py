@@ -12,11 +12,13 @@ from typing import Final
 _TYPE: Final = (
     r"(?:bool|long|string|set|record|ipaddr|decimal|datetime|duration|\((?:any entity type|entity of type `[\w:]+`)\))"
 )
-#: Types, names and entities: all of them from policies and schemas, or in the record anyway.
+#: In an id that Cedar quotes, a quote has a backslash before it: what comes behind the id can hold values.
+_UID: Final = r"[\w:]+::\"(?:[^\"\\\n]|\\[^\n])*\""
+#: Types, names and entities: all of them from policies, schemas, entities and callers, none from arguments.
 _WITHOUT_VALUES: Final = re.compile(
     rf"type error: expected (?:{_TYPE}|one of \[{_TYPE}(?:, {_TYPE})*\]), got {_TYPE}"
-    r"|(?:record|`[\w:]+::\"[^\n]*\"`) does not have the attribute `\w+`"
-    r"|entity `[\w:]+::\"[^\n]*\"` does not exist"
+    rf"|(?:record|`{_UID}`) does not have the attribute `\w+`"
+    rf"|entity `{_UID}` does not exist"
     r"|recursion limit reached"
 )
 #: What stands before a value.

@@ -43,7 +43,8 @@ def verdict(answer: Authorization) -> Verdict:
         f'"policies":{strings(policy.policy_id for policy in answer.determining)},"errors":{_errors(answer)}',
         _shadow(answer.shadow) if answer.shadow is not None else "",
     )
-    if len(made.decision) + len(made.grounds) + len(made.shadow) <= _MAX_KEPT_TEXT:
+    # An answer is kept with its text, and its errors can quote arguments of any length.
+    if not answer.errors and len(made.decision) + len(made.grounds) + len(made.shadow) <= _MAX_KEPT_TEXT:
         if len(_kept) >= _MAX_KEPT:
             _kept.clear()
         _kept[id(answer)] = (answer, made)
