@@ -7,16 +7,15 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
-from pdp.cedar.entities import EntityStore
+from pdp.cedar.entities import Entity, EntityStore
 from pdp.cedar.evaluate import authorization_of
 from pdp.cedar.expressions import Expression, Facts
 from pdp.cedar.index import PolicyIndex, Rule, Side, Table, rules_of
 from pdp.cedar.model import Authorization, EntityUid
-from pdp.cedar.questions import MAX_KEY_LENGTH
 from pdp.cedar.values import UnsureError
 
 #: Answers that are kept, each counted with the policies that made it.
@@ -27,19 +26,16 @@ _MEMBERS = 65_536
 _FEW = 8
 
 
-class Candidate(NamedTuple):
-    """A rule as it is evaluated: what it asks of a principal, as a number, and its condition."""
-
-    number: int
-    asked: int
-    condition: Expression | None
-    shadow: bool
-
-
 class Candidates(NamedTuple):
-    """The rules that an action and a resource match; `many` stand in tables by what they ask of a principal."""
+    """The rules that an action and a resource match.
 
-    few: tuple[Candidate, ...]
+    The first three go together: rules by number, what they ask of a principal, their conditions. They lie beside each
+    other, for a large bundle is seldom in the processor's caches. `many` are further rules, in tables by what they ask.
+    """
+
+    numbers: tuple[int, ...]
+    asked: tuple[int, ...]
+    conditions: tuple[Expression | None, ...]
     many: tuple[Table, ...]
 
 
@@ -60,11 +56,9 @@ class CompiledPolicies:
         self._rules = rules
         self._index = index
         self._entities = entities
-        self._candidates = [
-            Candidate(number, self._index.asked[number], rule.policy.condition, rule.policy.shadow)
-            for number, rule in enumerate(rules)
-        ]
-        self._principals: BoundedCache[EntityUid, frozenset[int]] = BoundedCache(size, counts)
+        self._conditions = [rule.policy.condition for rule in rules]
+        self._shadows = frozenset(number for number, rule in enumerate(rules) if rule.policy.shadow)
+        self._principals: BoundedCache[EntityUid, tuple[frozenset[int], Entity | None]] = BoundedCache(size, counts)
         self._members: BoundedCache[tuple[str, tuple[EntityUid, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
@@ -72,64 +66,74 @@ class CompiledPolicies:
         """The candidates of calls of one tool."""
         tables = self._index.tables(action, resource)
         few = {number for table in tables if len(table) <= _FEW for numbers in table.values() for number in numbers}
-        many = tuple(table for table in tables if len(table) > _FEW)
-        return Candidates(tuple(self._candidates[number] for number in sorted(few)), many)
+        numbers = tuple(sorted(few))
+        return Candidates(
+            numbers,
+            tuple([self._index.asked[number] for number in numbers]),
+            tuple([self._conditions[number] for number in numbers]),
+            tuple([table for table in tables if len(table) > _FEW]),
+        )
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
+        asked = self._asked_of(facts)
         held: list[int] = []
-        has_shadow = False
         try:
-            for number, _, condition, shadow in self._applicable(candidates, facts):
-                found = None if condition is None else condition.value(facts)
-                if found is True:
+            for number, wanted, condition in zip(*candidates[:3], strict=True):
+                if wanted in asked and self._holds(condition, facts):
                     held.append(number)
-                elif found is not False:
-                    return None
-                has_shadow = has_shadow or shadow
+            if candidates.many:
+                # A rule that names several groups of an action can stand in several tables.
+                further = rules_of(candidates.many, asked).difference(candidates.numbers)
+                held += [number for number in further if self._holds(self._conditions[number], facts)]
         except UnsureError:
             return None
         satisfied = tuple(sorted(held)) if len(held) > 1 else tuple(held)
+        has_shadow = bool(self._shadows) and self._has_shadow(candidates, asked)
         known = self._answers.get((has_shadow, satisfied))
         if known is None:
             known = authorization_of([self._rules[number] for number in satisfied], has_shadow=has_shadow)
             self._answers.put((has_shadow, satisfied), known, 1 + len(satisfied))
         return known
 
-    def _applicable(self, candidates: Candidates, facts: Facts) -> Iterable[Candidate]:
-        asked = self._asked_of(facts)
-        few = [candidate for candidate in candidates.few if candidate.asked in asked]
-        if not candidates.many:
-            return few
-        # A rule that names several groups of an action can stand in several tables.
-        numbers = rules_of(candidates.many, asked).union(candidate.number for candidate in few)
-        return [self._candidates[number] for number in numbers]
+    @staticmethod
+    def _holds(condition: Expression | None, facts: Facts) -> bool:
+        found = None if condition is None else condition.value(facts)
+        if found is True:
+            return True
+        if found is False:
+            return False
+        raise UnsureError
+
+    def _has_shadow(self, candidates: Candidates, asked: frozenset[int]) -> bool:
+        """Whether any rule that applies is a shadow policy."""
+        few = zip(candidates.numbers, candidates.asked, strict=True)
+        if any(wanted in asked and number in self._shadows for number, wanted in few):
+            return True
+        return not self._shadows.isdisjoint(rules_of(candidates.many, asked))
 
     def _asked_of(self, facts: Facts) -> frozenset[int]:
-        """What scopes ask of principals and this one has."""
-        if facts.entities is not self._entities:
-            # The request's own entities can say what a principal is in, for this request alone.
-            return self._asked_anew(facts.principal, facts.entities)
-        known = self._principals.get(facts.principal)
+        """What scopes ask of principals and this one has. Conditions mostly look at it too, so it is looked up once."""
+        principal, entities = facts.principal, facts.entities
+        # A request's own entities can say what a principal is and is in, for this request alone.
+        is_own = entities is not self._entities
+        known = None if is_own else self._principals.get(principal)
         if known is None:
-            known = self._asked_anew(facts.principal, self._entities)
-            if len(facts.principal.id) <= MAX_KEY_LENGTH:
-                self._principals.put(facts.principal, known)
-        return known
+            entity = entities.get(principal)
+            known = self._asked_anew(principal, entity, entities), entity
+            if not is_own and entities.is_small(principal):
+                self._principals.put(principal, known)
+        asked, facts.last_entity = known
+        facts.last_uid = principal
+        return asked
 
-    def _asked_anew(self, principal: EntityUid, entities: EntityStore) -> frozenset[int]:
-        entity = entities.get(principal)
+    def _asked_anew(self, principal: EntityUid, entity: Entity | None, entities: EntityStore) -> frozenset[int]:
         parents = () if entity is None else entity.parents
-        if entities is not self._entities:
-            return self._index.asked_of(principal, self._asked_of_members(principal.type, parents, entities))
-        members = self._members.get((principal.type, parents))
+        is_own = entities is not self._entities
+        members = None if is_own else self._members.get((principal.type, parents))
         if members is None:
-            members = self._asked_of_members(principal.type, parents, entities)
-            self._members.put((principal.type, parents), members, 1 + len(parents))
+            places = frozenset(parents).union(*map(entities.ancestors, parents))
+            members = self._index.asked_of_members(principal.type, places)
+            if not is_own:
+                self._members.put((principal.type, parents), members, 1 + len(parents))
         return self._index.asked_of(principal, members)
-
-    def _asked_of_members(
-        self, entity_type: str, parents: Sequence[EntityUid], entities: EntityStore
-    ) -> frozenset[int]:
-        places = frozenset(parents).union(*map(entities.ancestors, parents))
-        return self._index.asked_of_members(entity_type, places)

@@ -20,6 +20,7 @@ from pdp.cedar.model import EntityUid
 
 #: Entities whose text is longer are read anew each time, so that what is kept stays small.
 _MAX_KEPT_LENGTH = 4_096
+_MAX_KEPT_ID = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ class EntityStore:
         """The entity's JSON text, or None where there is no such entity."""
         text = self._texts.get(uid.type, {}).get(uid.id)
         return self._base.text(uid) if text is None and self._base is not None else text
+
+    def is_small(self, uid: EntityUid) -> bool:
+        """Whether the entity may be kept with others. One that does not exist has an id that anybody made up."""
+        text = self.text(uid)
+        return len(uid.id) <= _MAX_KEPT_ID if text is None else len(text) <= _MAX_KEPT_LENGTH
 
     def get(self, uid: EntityUid) -> Entity | None:
         """The entity, or None where there is none."""

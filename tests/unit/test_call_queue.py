@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pdp.call_queue import LARGE_BYTES, CallQueue, Refusal
+from pdp.call_queue import LARGE_BYTES, CallQueue, QueueThreads, Refusal
 from pdp.limits_config import LimitsConfig
 from tests.waiting import wait_until
 
@@ -310,3 +310,37 @@ def test_nothing_is_lost_between_threads() -> None:
     answered = sum(call.became == "answered" for share in calls for call in share)
     assert answered + sum(refused) == 1_500
     assert (queue.in_flight, queue.bytes, queue.shed) == (0, 0, sum(refused))
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_threads_that_could_not_be_made_are_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started for a while, calls are answered once one can, and closing goes well."""
+    queue = _queue(Clock(), threads=2)
+    threads = QueueThreads(queue, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="can't start"):
+                threads.work()
+    call = Call()
+    assert queue.put(call)
+    threads.work()
+    wait_until(lambda: call.became == "answered", "the call is answered")
+    threads.close()
+
+
+def test_one_thread_is_enough_where_no_more_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further thread that cannot be made is no reason to refuse a call that another thread answers."""
+    queue = _queue(Clock(), threads=2)
+    threads = QueueThreads(queue, 2)
+    threads.work()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        call = Call()
+        assert queue.put(call)
+        threads.work()
+        wait_until(lambda: call.became == "answered", "the call is answered")
+    threads.close()

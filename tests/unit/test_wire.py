@@ -9,6 +9,7 @@ import pytest
 from pdp import wire
 from pdp._gen.pdp.v1 import decision_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
+from pdp.cedar.cache import BoundedCache
 from pdp.cedar.model import (
     ActionQuery,
     Authorization,
@@ -188,6 +189,16 @@ def test_large_answers_do_not_pile_up() -> None:
         policies = tuple(DeterminingPolicy(f"{number} {name}", "permit", {}) for name in range(1_000))
         assert len(_written(Authorization(True, None, policies)).determining_policies) == 1_000
     assert len(wire._responses) <= 10
+
+
+def test_answers_with_errors_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error can quote an argument of a megabyte, so no response with one stays in memory."""
+    monkeypatch.setattr(wire, "_responses", BoundedCache(4_096))
+    for number in range(8):
+        denial = Denial(DenialCode.POLICY_ERROR, "a policy failed")
+        answer = Authorization(False, denial, (), (PolicyError("p", f"{number}{'x' * 10_000}"),))
+        assert _written(answer).policy_errors[0].message.startswith(str(number))
+    assert len(wire._responses) == 0
 
 
 def test_one_response_does_not_change_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cedarpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,25 @@ def test_a_tag_may_be_a_value() -> None:
     """Policies compute the names of tags, so these are not written; nor is any message that nobody here knows."""
     assert without_values('`Agent::"a"` does not have the tag `hunter2`') == "evaluation failed"
     assert without_values("the value `hunter2` is something new") == "evaluation failed"
+
+
+@pytest.mark.parametrize("key", ["hunter2", 'hunter2"` does not have the attribute `a', 'hunter2"` does not exist'])
+def test_a_value_that_speaks_as_cedar_does_is_not_written(key: str) -> None:
+    """Arguments that continue Cedar's message, so that it looks like one without values, do not get into the log."""
+    principal = {"type": "User", "id": 'a"`\\'}
+    result = cedarpy.is_authorized(
+        {
+            "principal": principal,
+            "action": {"type": "Action", "id": "a"},
+            "resource": {"type": "Server", "id": "s"},
+            "context": json.dumps({"input": {"key": key}}),
+        },
+        'permit(principal, action, resource) when { principal.getTag(context.input.key) == "x" };',
+        json.dumps([{"uid": principal, "attrs": {}, "parents": []}]),
+    )
+    [error] = result.diagnostics.errors
+    assert "hunter2" in error
+    assert "hunter2" not in without_values(error.split("`: ", 1)[1])
 
 
 @given(st.sampled_from([*FAILING.values(), "record does not have the attribute `", "x"]), st.text(min_size=1))

@@ -75,3 +75,14 @@ def test_texts_are_kept_in_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None
     long = Authorization.denied(DenialCode.FORBIDDEN, "x" * 2_000)
     assert "x" * 2_000 in verdict(long).decision
     assert id(long) not in module._kept
+
+
+def test_answers_with_errors_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written of an error is short, and the answer that would be kept beside it can hold a megabyte."""
+    monkeypatch.setattr(module, "_kept", {})
+    message = (
+        f"error while evaluating `decimal` extension function: `{'x' * 10_000}` is not a well-formed decimal value"
+    )
+    answer = Authorization(False, Denial(DenialCode.POLICY_ERROR, "a policy failed"), (), (PolicyError("p", message),))
+    assert "xxx" not in verdict(answer).grounds
+    assert module._kept == {}

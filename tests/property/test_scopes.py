@@ -1,0 +1,147 @@
+"""The index names exactly the policies whose scope a request matches, whatever entities requests bring."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from typing import Any, NamedTuple
+
+import cedarpy
+import pytest
+
+from pdp.cedar.compiled import CompiledPolicies
+from pdp.cedar.entities import EntityStore
+from pdp.cedar.expressions import Facts
+from pdp.cedar.index import PolicyIndex, Rule
+from pdp.cedar.model import EntityUid
+from pdp.cedar.policies import parse_policies
+
+WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220")) // 4
+_REQUESTS = 40
+
+_TYPES = ["User", "Group", "A::User", "Server"]
+_UIDS = [EntityUid(kind, f"i{number}") for kind in _TYPES for number in range(5)]
+_ACTIONS = [EntityUid("Action", f"a{number}") for number in range(5)]
+
+#: Each entity with its parents.
+_Parents = dict[EntityUid, list[EntityUid]]
+
+
+class _Rules(NamedTuple):
+    """Permits for everything in their scope, here and as Cedar takes them; `names` are ours by Cedar's."""
+
+    rules: list[Rule]
+    policies: cedarpy.PolicySet
+    names: dict[str, str]
+
+
+def _scope(rng: random.Random, variable: str) -> str:
+    uid, kind = rng.choice(_UIDS), rng.choice(_TYPES)
+    forms = ["", f" == {uid}", f" in {uid}", f" is {kind}", f" is {kind} in {uid}", f" is {kind} in {uid}"]
+    return variable + rng.choice(forms)
+
+
+def _action(rng: random.Random) -> str:
+    several = ", ".join(map(str, rng.sample(_ACTIONS, rng.randrange(4))))
+    one = rng.choice(_ACTIONS)
+    return rng.choice(["action", f"action == {one}", f"action in {one}", f"action in [{several}]"])
+
+
+def _template(rng: random.Random) -> str:
+    principal = rng.choice(["== ?principal", "in ?principal", "is User in ?principal", "is Group in ?principal"])
+    resource = rng.choice([" == ?resource", " in ?resource", " is Server in ?resource", ""])
+    return f"permit(principal {principal}, {_action(rng)}, resource{resource});"
+
+
+def _rules(rng: random.Random) -> _Rules:
+    texts = [
+        f"permit({_scope(rng, 'principal')}, {_action(rng)}, {_scope(rng, 'resource')});"
+        for _ in range(rng.choice([3, 20, 60]))
+    ]
+    texts += [_template(rng) for _ in range(rng.randrange(4))]
+    parsed = parse_policies("p.cedar", "\n".join(texts))
+    assert not parsed.problems
+    rules: list[Rule] = []
+    links: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    for number, policy in enumerate(parsed.policies):
+        if not policy.slots:
+            names[f"policy{number}"] = f"r{number}"
+            rules.append(Rule(f"r{number}", policy))
+            continue
+        for link in range(3):
+            slots = {slot: rng.choice(_UIDS) for slot in policy.slots}
+            values = {slot: uid._asdict() for slot, uid in slots.items()}
+            name = f"l{number}-{link}"
+            names[name] = name
+            rules.append(Rule(name, policy, slots))
+            links.append({"template_id": f"policy{number}", "new_id": name, "values": values})
+    policies = cedarpy.PolicySet.from_str("\n".join(texts))
+    return _Rules(rules, policies.with_linked_batch(links) if links else policies, names)
+
+
+def _hierarchy(rng: random.Random, uids: list[EntityUid]) -> _Parents:
+    order = rng.sample(uids, len(uids))
+    later = {uid: order[position + 1 :] for position, uid in enumerate(order)}
+    return {
+        uid: rng.sample(above, min(len(above), rng.randrange(3))) for uid, above in later.items() if rng.random() < 0.6
+    }
+
+
+def _forms(parents: _Parents) -> list[dict[str, Any]]:
+    return [
+        {"uid": uid._asdict(), "attrs": {}, "parents": [parent._asdict() for parent in above]}
+        for uid, above in parents.items()
+    ]
+
+
+def _store(parents: _Parents, base: EntityStore | None = None) -> EntityStore:
+    texts: dict[str, dict[str, str]] = {}
+    for form in _forms(parents):
+        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
+    return EntityStore(texts, base)
+
+
+def _overlays(rng: random.Random, base: _Parents, store: EntityStore) -> list[tuple[_Parents, EntityStore]]:
+    """The base, and it with some entities that have more parents, as requests and tokens can give them."""
+    found = [(base, store)]
+    for _ in range(3):
+        more = {
+            uid: [parent for parent in dict.fromkeys([*base.get(uid, []), *rng.sample(_UIDS, 2)]) if parent != uid]
+            for uid in rng.sample(_UIDS, 5)
+        }
+        laid_over = _store(more, store)
+        every = {**base, **more}
+        if not laid_over.find_cycles({parent for above in every.values() for parent in above}):
+            found.append((every, laid_over))
+    return found
+
+
+def _cedar(rules: _Rules, parents: _Parents, uids: tuple[EntityUid, EntityUid, EntityUid]) -> set[str]:
+    request = dict(zip(("principal", "action", "resource"), (uid._asdict() for uid in uids), strict=True))
+    entities = cedarpy.Entities.from_json_str(json.dumps(_forms(parents)))
+    result = cedarpy.is_authorized({**request, "context": "{}"}, rules.policies, entities)
+    return {rules.names[reason] for reason in result.diagnostics.reasons}
+
+
+@pytest.mark.parametrize("seed", range(WORLDS))
+def test_what_applies_is_what_cedar_finds(seed: int) -> None:
+    """Candidates and answers are Cedar's for every request, whatever entities the requests before had with them."""
+    rng = random.Random(seed)
+    rules = _rules(rng)
+    base = {**_hierarchy(rng, _UIDS), **_hierarchy(rng, _ACTIONS)}
+    store = _store(base)
+    index = PolicyIndex(rules.rules)
+    compiled = CompiledPolicies(rules.rules, index, store, 10_000)
+    overlays = _overlays(rng, base, store)
+    for _ in range(_REQUESTS):
+        parents, entities = rng.choice(overlays)
+        principal = rng.choice([*_UIDS, EntityUid("User", "nobody")])
+        uids = principal, rng.choice(_ACTIONS), rng.choice(_UIDS)
+        expected = _cedar(rules, parents, uids)
+        sides = [(uid, entities.ancestors(uid)) for uid in uids]
+        assert {rules.rules[number].id for number in index.candidates(*sides)} == expected
+        answer = compiled.answer(compiled.candidates(*sides[1:]), Facts(*uids, {}, entities))
+        assert answer is not None
+        assert {policy.policy_id for policy in answer.determining} == expected
