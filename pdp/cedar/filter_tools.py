@@ -71,16 +71,17 @@ class ToolFilter:
         self, principal: EntityUid, server: str, names: Sequence[str], given: dict[str, Any], store: EntityStore
     ) -> _Answers:
         tools = {name: self._model.tools.get((server, name)) for name in names}
-        rules = {name: self._rules(principal, tool, store) for name, tool in tools.items() if tool is not None}
+        asked = self._slices.index.principal((principal, store.ancestors(principal)))
+        rules = {name: self._rules(asked, tool, store) for name, tool in tools.items() if tool is not None}
         candidates = {id(rule): rule for found in rules.values() for rule in found}
         tool = next((tool for tool in tools.values() if tool is not None), None)
         held = self._held(candidates.values(), principal, tool, given, store) if tool is not None else frozenset()
         return {name: _denial(rules[name], held, given) if name in rules else UNKNOWN_TOOL for name in names}
 
-    def _rules(self, principal: EntityUid, tool: CallableTool, store: EntityStore) -> list[Rule]:
-        """The enforced rules whose scope matches a call of this tool."""
-        parts = [(uid, store.ancestors(uid)) for uid in (principal, tool.action, tool.resource)]
-        return [rule for rule in self._slices.applicable(*parts) if not rule.policy.shadow]
+    def _rules(self, asked: frozenset[int], tool: CallableTool, store: EntityStore) -> list[Rule]:
+        """The enforced rules whose scope matches a call of this tool, by a principal that has what is `asked`."""
+        sides = ((uid, store.ancestors(uid)) for uid in (tool.action, tool.resource))
+        return [rule for rule in self._slices.applicable(asked, *sides) if not rule.policy.shadow]
 
     def _held(
         self,

@@ -87,11 +87,14 @@ class PolicyIndex:
         named = [self._numbers[key] for key in keys if key in self._numbers]
         return as_member.union(named) if named else as_member
 
+    def principal(self, principal: Side) -> frozenset[int]:
+        """The numbers of what scopes ask of principals and this one has."""
+        uid, ancestors = principal
+        return self.asked_of(uid, self.asked_of_members(uid.type, ancestors))
+
     def candidates(self, principal: Side, action: Side, resource: Side) -> tuple[int, ...]:
         """The numbers, ascending, of the rules whose scope matches."""
-        uid, ancestors = principal
-        asked = self.asked_of(uid, self.asked_of_members(uid.type, ancestors))
-        return tuple(sorted(rules_of(self.tables(action, resource), asked)))
+        return tuple(sorted(rules_of(self.tables(action, resource), self.principal(principal))))
 
 
 def rules_of(tables: Iterable[Table], asked: frozenset[int]) -> set[int]:

@@ -14,7 +14,7 @@ import cedarpy
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.context import ContextCut, ContextUse
-from pdp.cedar.index import PolicyIndex, Rule, Side
+from pdp.cedar.index import PolicyIndex, Rule, Side, rules_of
 from pdp.cedar.model import Authorization, EntityUid
 
 #: Different answers of one slice that are kept: most slices have a handful, errors can name any entity.
@@ -119,9 +119,9 @@ class PolicySlices:
         """The rules by their scope."""
         return self._index
 
-    def applicable(self, principal: Side, action: Side, resource: Side) -> list[Rule]:
-        """The rules whose scope a request matches."""
-        return [self._rules[number] for number in self._index.candidates(principal, action, resource)]
+    def applicable(self, asked: frozenset[int], action: Side, resource: Side) -> list[Rule]:
+        """The rules whose scope a request matches; `asked` is what `PolicyIndex.principal` says of who asks."""
+        return [self._rules[number] for number in sorted(rules_of(self._index.tables(action, resource), asked))]
 
     def find(self, principal: Side, action: Side, resource: Side) -> PolicySlice:
         """The slice for a request."""
