@@ -1,4 +1,7 @@
-"""Two workers on two cores beside one worker on one core, each with its load on the same cores."""
+"""Two workers on two cores beside one worker on one core, each with its load on the same cores.
+
+Two services that share nothing, each on a core of its own, tell what the machine takes from two busy cores.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,28 +70,39 @@ def _measured(run: Run, section: Section) -> Section:
     body = work / "body"
     body.write_bytes(framed(authorize_request(questions(world)[0]).SerializeToString()))
     with ExitStack() as stack:
-        core = run.cores.server
-        cores = (Cores(core, core), Cores(None, None))
-        fleets = [stack.enter_context(_fleet(count, work, found)) for count, found in enumerate(cores, 1)]
+        here, there = Cores(run.cores.server, run.cores.server), Cores(run.cores.load, run.cores.load)
+        one = stack.enter_context(_fleet("1 worker", 1, work, here))
+        two = stack.enter_context(_fleet("2 workers", 2, work, Cores(None, None)))
+        # What two cores give that have nothing to do with each other but the machine.
+        apart = [stack.enter_context(_fleet(f"service {number}", 1, work, c)) for number, c in enumerate((here, there))]
+        sets = [[one], [two], apart]
         requests = 2_000 if run.quick else 12_000
         for number in range(run.rounds + 1):
             run.say(f"workers: round {number} of {run.rounds}")
-            for fleet in fleets if number % 2 else reversed(fleets):
-                _load(fleet, body, requests)
-    one, two = fleets
-    for fleet in fleets:
+            for fleets in sets if number % 2 else reversed(sets):
+                _load_all(fleets, body, requests)
+    for fleet in (one, two, *apart):
         del fleet.busy[0], fleet.yields[0]
+    each = [2 / (1 / first + 1 / second) for first, second in zip(apart[0].yields, apart[1].yields, strict=True)]
     section.rows = [
         Row("1 worker: cores kept busy", "cores", one.busy),
         Row("2 workers: cores kept busy", "cores", two.busy, "1 worker", one.busy, Target("least", 1.7)),
         Row("1 worker: decisions for its CPU time", "1/s of CPU", one.yields),
         Row("2 workers: decisions for their CPU time", "1/s of CPU", two.yields, "1 worker", one.yields, _WITHIN),
+        Row("2 services on a core each: decisions for their CPU time", "1/s of CPU", each, "1 worker", one.yields),
+        Row("2 workers: decisions for their CPU time", "1/s of CPU", two.yields, "2 services", each),
     ]
     section.notes.append("h2load takes its share of the cores in both cases")
     return section
 
 
 _WITHIN = Target("least", 0.9)
+
+
+def _load_all(fleets: Sequence[_Fleet], body: Path, requests: int) -> None:
+    with ThreadPoolExecutor(len(fleets)) as pool:
+        for loaded in [pool.submit(_load, fleet, body, requests) for fleet in fleets]:
+            loaded.result()
 
 
 def _load(fleet: _Fleet, body: Path, requests: int) -> None:
@@ -107,7 +122,7 @@ def _spent(pids: Sequence[int]) -> float:
 
 
 @contextmanager
-def _fleet(count: int, work: Path, cores: Cores) -> Iterator[_Fleet]:
+def _fleet(name: str, count: int, work: Path, cores: Cores) -> Iterator[_Fleet]:
     """The service as operators start it, with that many workers."""
     environ = {
         **os.environ,
@@ -116,10 +131,10 @@ def _fleet(count: int, work: Path, cores: Cores) -> Iterator[_Fleet]:
         "PDP_BUNDLE__WATCH": "false",
         "PDP_BUNDLE__LAST_GOOD_DIR": "",
         "PDP_AUTHORIZE__DECISION_CACHE": "0",
-        "PDP_STATE_DIR": str(work / f"state-{count}"),
+        "PDP_STATE_DIR": str(work / f"state of {name}"),
         "PDP_TELEMETRY__LOG_FORMAT": "json",
     }
-    log = work / f"decisions-{count}.jsonl"
+    log = work / f"decisions of {name}.jsonl"
     program = [sys.executable, "-c", "import sys; from pdp.cli import main; sys.exit(main())"]
     serve = [*program, "serve", "--bundle", str(work / "bundle"), "--decision-log-path", str(log)]
     command = cores.pinned(serve, cores.server)
@@ -132,19 +147,19 @@ def _fleet(count: int, work: Path, cores: Cores) -> Iterator[_Fleet]:
         text=True,
     )
     try:
-        yield _ready(process, count, cores)
+        yield _ready(process, name, count, cores)
     finally:
         process.terminate()
         process.communicate()
 
 
-def _ready(process: subprocess.Popen[str], count: int, cores: Cores) -> _Fleet:
+def _ready(process: subprocess.Popen[str], name: str, count: int, cores: Cores) -> _Fleet:
     assert process.stderr is not None
     for line in process.stderr:
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("event") == "serving":
             address = str(event["addresses"][0])
-            return _Fleet(f"{count} workers", cores, address, _workers(address, count))
+            return _Fleet(name, cores, address, _workers(address, count))
     raise BenchError("the service did not start")
 
 
