@@ -190,7 +190,8 @@ class Authorizer:
                 answers[number] = known
             else:
                 answers[number] = prepared
-                self._keep(query, prepared)
+                if self._keeps_decisions:
+                    self._keep(query, prepared)
         for members in groups.values():
             for number, answer in self._evaluate_group(queries, members):
                 answers[number] = answer

@@ -22,8 +22,8 @@ from pdp.cedar.values import UnsureError
 _ANSWERS = 65_536
 #: Combinations of groups whose part in scopes is at hand, each counted with its groups.
 _MEMBERS = 65_536
-#: What a table of rules may ask of principals, in how many ways, to be gone through one by one.
-_FEW = 8
+#: Tables of no more rules are gone through one by one.
+_FEW = 16
 
 
 class Candidates(NamedTuple):
@@ -64,28 +64,36 @@ class CompiledPolicies:
 
     def candidates(self, action: Side, resource: Side) -> Candidates:
         """The candidates of calls of one tool."""
-        tables = self._index.tables(action, resource)
-        few = {number for table in tables if len(table) <= _FEW for numbers in table.values() for number in numbers}
+        few: set[int] = set()
+        many: list[Table] = []
+        for table in self._index.tables(action, resource):
+            if len(table) > _FEW or sum(map(len, table.values())) > _FEW:
+                many.append(table)
+            else:
+                few.update(*table.values())
         numbers = tuple(sorted(few))
         return Candidates(
             numbers,
             tuple([self._index.asked[number] for number in numbers]),
             tuple([self._conditions[number] for number in numbers]),
-            tuple([table for table in tables if len(table) > _FEW]),
+            tuple(many),
         )
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
         asked = self._asked_of(facts)
+        numbers, asked_by_each, conditions, many = candidates
         held: list[int] = []
         try:
-            for number, wanted, condition in zip(*candidates[:3], strict=True):
-                if wanted in asked and self._holds(condition, facts):
-                    held.append(number)
-            if candidates.many:
-                # A rule that names several groups of an action can stand in several tables.
-                further = rules_of(candidates.many, asked).difference(candidates.numbers)
-                held += [number for number in further if self._holds(self._conditions[number], facts)]
+            for number, wanted, condition in zip(numbers, asked_by_each, conditions, strict=True):
+                if wanted in asked:
+                    found = None if condition is None else condition.value(facts)
+                    if found is True:
+                        held.append(number)
+                    elif found is not False:
+                        return None
+            if many:
+                held += self._held_of(many, asked, candidates, facts)
         except UnsureError:
             return None
         satisfied = tuple(sorted(held)) if len(held) > 1 else tuple(held)
@@ -96,14 +104,18 @@ class CompiledPolicies:
             self._answers.put((has_shadow, satisfied), known, 1 + len(satisfied))
         return known
 
-    @staticmethod
-    def _holds(condition: Expression | None, facts: Facts) -> bool:
-        found = None if condition is None else condition.value(facts)
-        if found is True:
-            return True
-        if found is False:
-            return False
-        raise UnsureError
+    def _held_of(self, many: Sequence[Table], asked: frozenset[int], candidates: Candidates, facts: Facts) -> list[int]:
+        """The rules in the tables that apply and hold. Raises UnsureError unless each surely does or does not."""
+        held = []
+        # A rule that names several groups of an action can stand in several tables.
+        for number in rules_of(many, asked).difference(candidates.numbers):
+            condition = self._conditions[number]
+            found = None if condition is None else condition.value(facts)
+            if found is True:
+                held.append(number)
+            elif found is not False:
+                raise UnsureError
+        return held
 
     def _has_shadow(self, candidates: Candidates, asked: frozenset[int]) -> bool:
         """Whether any rule that applies is a shadow policy."""

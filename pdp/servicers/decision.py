@@ -226,7 +226,8 @@ class DecisionServicer:
         """The question, or why it is denied without asking any policy."""
         try:
             query = wire.read_authorize(request, self._verify)
-            snapshot.authorizer.subject_store(query.subject_facts)
+            if query.subject_facts:
+                snapshot.authorizer.subject_store(query.subject_facts)
         except InvalidTokenError as error:
             return _Asked(None, _nobody(error))
         if not isinstance(query, ToolQuery):

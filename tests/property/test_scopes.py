@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import cedarpy
 import pytest
 
+from pdp.cedar import compiled as module
 from pdp.cedar.compiled import CompiledPolicies
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.expressions import Facts
@@ -126,9 +127,11 @@ def _cedar(rules: _Rules, parents: _Parents, uids: tuple[EntityUid, EntityUid, E
 
 
 @pytest.mark.parametrize("seed", range(WORLDS))
-def test_what_applies_is_what_cedar_finds(seed: int) -> None:
+def test_what_applies_is_what_cedar_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates and answers are Cedar's for every request, whatever entities the requests before had with them."""
     rng = random.Random(seed)
+    # Whether rules are gone through one by one or found in tables.
+    monkeypatch.setattr(module, "_FEW", rng.choice([0, 1, 2, 16]))
     rules = _rules(rng)
     base = {**_hierarchy(rng, _UIDS), **_hierarchy(rng, _ACTIONS)}
     store = _store(base)
