@@ -79,7 +79,8 @@ dev: $(VENV)/.dev ## Make the development environment in .venv.
 run: $(VENV)/.run ## Serve the quickstart bundle.
 	$(BIN)/pdp serve --bundle examples/quickstart $(ARGS)
 
-# Runs when all others are done: on a crowded machine, calls to a service under libfaketime hang now and then.
+# Runs when all others are done: on a crowded machine calls are in flight when its clock jumps ahead, and one that is
+# just being taken up is told that its deadline has passed.
 ALONE := tests/faults/test_clock.py
 
 .PHONY: test

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from grpc import _cython, _server
@@ -331,7 +332,10 @@ class _Waiting:
 
     def _sent(self, _: Any) -> Any:
         if self._rests:
-            time.sleep(REST_SECONDS)
+            # Whatever raised here would end grpc's polling thread, and with it the service. A preloaded library that
+            # changes the time can make sleeping an error.
+            with suppress(OSError):
+                time.sleep(REST_SECONDS)
         token = _calls._SEND_INITIAL_METADATA_AND_SEND_STATUS_FROM_SERVER_TOKEN
         with self._state.condition:
             return _calls._possibly_finish_call(self._state, token)

@@ -30,8 +30,8 @@ GUEST_LOCKS = tuple(
 )
 
 ELSEWHERE = "https://somewhere.invalid"
-#: Options of pip that say where else packages come from.
-SOURCES = (*(f"{kind}-url" for kind in ("index", "extra-index")), "find-links")
+#: Options that are no `--hash`. Some of pip's say where else packages come from, so a lock may have none at all.
+OPTIONS = ("somewhere", "hashes", "hash-of", "pre")
 
 
 def check_locks(project: Path) -> subprocess.CompletedProcess[str]:
@@ -69,14 +69,14 @@ def test_toolchains_are_locked() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *(f"--{option} {place}" for option in SOURCES for place in (ELSEWHERE, "wheels")),
-        *(f"--{option}={ELSEWHERE}" for option in SOURCES),
+        *(f"--{option} {place}" for option in OPTIONS for place in (ELSEWHERE, "wheels")),
+        *(f"--{option}={ELSEWHERE}" for option in OPTIONS),
         *(f"-{letter} wheels" for letter in "if"),
         "-i //somewhere.invalid",
         "unpinned",
         "loose>=1",
         "unhashed==1.0",
-        f"pinned==1.0 --{SOURCES[0]} wheels",
+        f"pinned==1.0 --{OPTIONS[0]} wheels",
         f"direct @ {ELSEWHERE}/direct.whl",
         "local @ file:///srv/wheels/local.whl",
         "-e git+ssh://somewhere.invalid/direct",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import pytest
 from envoy.service.auth.v3 import external_auth_pb2
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
+from pdp import call_pool
 from pdp._gen.agentgateway.dev.ext_mcp import ext_mcp_pb2
 from pdp._gen.pdp.v1 import admin_service_pb2, decision_pb2, interceptor_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
@@ -86,6 +91,25 @@ def test_a_full_queue_refuses_the_newest(tmp_path: Path) -> None:
         assert sorted(record["request_id"] for record in service.records(3)) == ["first", "later", "second"]
         wait_until(lambda: not _queue(service).in_flight, "nothing is in flight")
         assert (_queue(service).queued, _queue(service).bytes, _queue(service).shed) == (0, 0, 3)
+
+
+def test_a_clock_that_fails_does_not_end_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sleeping is an error, as libraries that change the time make it, calls are refused and answered as ever."""
+
+    def fail(_: float) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(call_pool, "time", SimpleNamespace(time=time.time, sleep=fail))
+    with _busy(tmp_path, limits={"queued_calls": 1, "queue_ms": 10_000}) as (service, held):
+        waiting = _ask(service, "first")
+        wait_until(lambda: _queue(service).queued == 1, "a call is queued")
+        for _ in range(3):
+            # Only those are rested after who have time to ask again.
+            error = failure(service.decision.Authorize, tool_call(request_id="refused"), timeout=20.0)
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.release.set()
+        assert waiting.result().decision == ALLOW
+        assert service.authorize(tool_call(request_id="later")).decision == ALLOW
 
 
 def test_a_call_with_too_little_time_is_refused_at_once(tmp_path: Path) -> None:
