@@ -79,14 +79,9 @@ dev: $(VENV)/.dev ## Make the development environment in .venv.
 run: $(VENV)/.run ## Serve the quickstart bundle.
 	$(BIN)/pdp serve --bundle examples/quickstart $(ARGS)
 
-# Runs when all others are done: on a crowded machine calls are in flight when its clock jumps ahead, and one that is
-# just being taken up is told that its deadline has passed.
-ALONE := tests/faults/test_clock.py
-
 .PHONY: test
 test: $(VENV)/.dev modules clients ## Run the tests; JOBS at a time, with ARGS.
-	$(BIN)/python -m pytest -n $(JOBS) $(if $(ARGS),,--ignore=$(ALONE)) $(ARGS)
-	$(if $(ARGS),,$(BIN)/python -m pytest $(ALONE))
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # What MODULES says, such as --require-all, goes to the build.
 MODULES ?=

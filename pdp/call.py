@@ -37,9 +37,13 @@ class RpcCall(NamedTuple):
     context: grpc.ServicerContext
 
     def time_remaining(self) -> float | None:
-        """As in `Call`."""
+        """As in `Call`.
+
+        grpc reckons it by the machine's clock, which may be set, and ends calls by one that nobody sets: a deadline
+        that has passed for a call that goes on says nothing.
+        """
         seconds: float | None = self.context.time_remaining()
-        return seconds
+        return None if seconds == 0 and self.context.is_active() else seconds
 
     def is_active(self) -> bool:
         """Whether the caller is still there."""
