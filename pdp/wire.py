@@ -60,7 +60,8 @@ def read_authorize(request: decision_service_pb2.AuthorizeRequest, verify: Verif
 
     Raises InvalidRequestError for what the caller got wrong, InvalidTokenError for a subject that is not established.
     """
-    require_id(request.request_id, "request_id")
+    if request.request_id:
+        require_id(request.request_id, "request_id")
     target = request.WhichOneof("target")
     if target is None:
         raise InvalidRequestError("target", "give `action_on_resource` or `tool_call`", "MISSING_FIELD")
@@ -163,9 +164,11 @@ def _read_result(request: decision_service_pb2.InterceptRequest, phase: Phase) -
 
 def read_tool_call(call: decision_pb2.ToolCall) -> decision_pb2.ToolCall:
     """The call, its names given and its ids not overlong."""
-    require(call.server, "tool_call.server")
-    require(call.tool, "tool_call.tool")
-    require_id(call.session_id, "tool_call.session_id")
+    if not (call.server and call.tool):
+        require(call.server, "tool_call.server")
+        require(call.tool, "tool_call.tool")
+    if call.session_id:
+        require_id(call.session_id, "tool_call.session_id")
     return call
 
 
@@ -212,9 +215,10 @@ def require_id(value: str, field: str) -> None:
         raise InvalidRequestError(field, f"`{field}` is longer than {_MAX_ID_LENGTH} characters", "TOO_LONG")
 
 
-#: Responses without what is particular to one call, by the identity of the answer; the answer is kept beside its
-#: response, so an identity is not used again while it is a key here. The size counts answers and policies they name.
-_responses: BoundedCache[int, tuple[Authorization, decision_service_pb2.AuthorizeResponse]] = BoundedCache(4_096)
+#: Responses without what is particular to one call, serialized, by the identity of the answer; the answer is kept
+#: beside its revision and its response, so an identity is not used again while it is a key here. The size counts answers
+#: and policies they name.
+_responses: BoundedCache[int, tuple[Authorization, str, bytes]] = BoundedCache(4_096)
 
 
 def write_authorization(
@@ -225,23 +229,23 @@ def write_authorization(
     The core gives equal answers as one object, so most have been written before.
     """
     known = _responses.get(id(answer))
-    if known is None or known[0] is not answer:
-        known = (answer, _response(answer))
+    if known is None or known[0] is not answer or known[1] != revision:
+        known = (answer, revision, _response(answer, revision).SerializeToString())
         # Errors can quote arguments of any length.
         if not answer.errors:
             _responses.put(id(answer), known, 1 + len(answer.determining))
-    response.MergeFrom(known[1])
+    response.MergeFromString(known[2])
     response.decision_id = decision_id
-    response.revision = revision
 
 
-def _response(answer: Authorization) -> decision_service_pb2.AuthorizeResponse:
+def _response(answer: Authorization, revision: str) -> decision_service_pb2.AuthorizeResponse:
     return decision_service_pb2.AuthorizeResponse(
         decision=_decision(answer.allowed),
         denial=write_denial(answer.denial) if answer.denial else None,
         determining_policies=map(_determining, answer.determining),
         policy_errors=map(_policy_error, answer.errors),
         shadow=_shadow(answer.shadow) if answer.shadow else None,
+        revision=revision,
     )
 
 

@@ -179,10 +179,13 @@ def _record(type_: Record, place: str) -> _Converter:
 
 def _set(type_: SetOf, place: str) -> _Converter:
     convert_item = _converter(type_.item, f"{place}*/")
+    plain = {_PLAIN[type_.item]} if type_.item in _PLAIN else None
 
     def convert(value: Any, undeclared: set[str]) -> list[Any]:
         if type(value) is not list:
             raise _UnfitError(f"must be an array, not {kind_of(value)}")
+        if plain is not None and plain.issuperset(map(type, value)):
+            return value
         items = []
         try:
             for item in value:

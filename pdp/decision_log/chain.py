@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pdp.decision_log.digests import sha256
@@ -30,15 +30,21 @@ def beginning(writer: str) -> Link:
     return Link(writer, 0, hashlib.sha256(writer.encode()).digest())
 
 
-def linked(head: Link, record: str, digest_of: Callable[[bytes], bytes] = sha256) -> tuple[Link, bytes]:
-    """The record (a JSON object in ASCII, not an empty one) as the next line of the chain, with its line end.
+def linked(
+    head: Link, records: Iterable[str], digest_of: Callable[[bytes], bytes] = sha256
+) -> tuple[Link, bytes]:
+    """Records (JSON objects in ASCII, no empty ones) as the next lines of the chain, with their line ends.
 
     `digest_of` computes SHA-256.
     """
-    writer, seq, before = head[0], head[1] + 1, head[2]
-    text = f'{record[:-1]},"writer":"{writer}","seq":{seq}'
-    digest = digest_of(before + text.encode("ascii"))
-    return Link(writer, seq, digest), f'{text},"hash":"{digest.hex()}"}}\n'.encode("ascii")
+    writer, seq, digest = head
+    place, lines = f',"writer":"{writer}","seq":', []
+    for record in records:
+        seq += 1
+        text = f"{record[:-1]}{place}{seq}".encode("ascii")
+        digest = digest_of(digest + text)
+        lines.append(b'%b,"hash":"%b"}\n' % (text, digest.hex().encode("ascii")))
+    return Link(writer, seq, digest), b"".join(lines)
 
 
 def stated(line: bytes) -> Link | None:

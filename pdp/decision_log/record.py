@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Literal
@@ -45,14 +46,15 @@ def decision_line(
     trace_id: str = "",
     span_id: str = "",
     interception: Interception | None = None,
+    digest_of: Callable[[bytes], bytes] = sha256,
 ) -> str:
     """The record of one authorization, or with an `interception` of one decision by both layers; without a line end.
 
     `query` is None where no subject could be established (a token that does not verify). `time_ns` is Unix time.
-    `mask` is for `arguments` that are written in full.
+    `mask` is for `arguments` that are written in full, `digest_of` computes SHA-256 for the others.
     """
     decision, grounds, shadow = verdict(answer)
-    asked = _question(query, arguments, mask) if query is not None else '"subject":null'
+    asked = _question(query, arguments, mask, digest_of) if query is not None else '"subject":null'
     carried = _carried(caller, request_id, trace_id, span_id) if caller or request_id or trace_id else ""
     kind, intercepted = "authorize", ""
     if interception is not None:
@@ -171,29 +173,23 @@ def _outcome(outcome: Outcome) -> str:
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
-def _question(query: Query, policy: ArgumentsPolicy, mask: Masking | None) -> str:
+def _question(
+    query: Query, policy: ArgumentsPolicy, mask: Masking | None, digest_of: Callable[[bytes], bytes] = sha256
+) -> str:
     if not isinstance(query, ToolQuery):
         subject = _subject(query.principal, query.on_behalf_of)
         return f'{subject},"action":{_uid(query.action)},"resource":{_uid(query.resource)}'
-    text = _call(query.principal, query.on_behalf_of, query.server, query.tool)
+    server, tool = query.server, query.tool
+    call = (_short_call if len(server) + len(tool) <= _MAX_KEPT else _written_call)(server, tool)
+    text = f"{_subject(query.principal, query.on_behalf_of)},{call}"
     if query.session_id:
         text += f',"session_id":{quoted(query.session_id)}'
-    return text + _arguments(query.arguments, policy, mask)
+    return text + _arguments(query.arguments, policy, mask, digest_of)
 
 
-def _call(principal: EntityUid, on_behalf_of: EntityUid | None, server: str, tool: str) -> str:
-    length = len(principal.type) + len(principal.id) + len(server) + len(tool)
-    if on_behalf_of is not None:
-        length += len(on_behalf_of.type) + len(on_behalf_of.id)
-    return (_short_call if length <= _MAX_KEPT else _written_call)(principal, on_behalf_of, server, tool)
-
-
-def _written_call(principal: EntityUid, on_behalf_of: EntityUid | None, server: str, tool: str) -> str:
-    action = _uid(EntityUid(_ACTION, f"{server}/{tool}"))
-    return f'{_subject(principal, on_behalf_of)},"action":{action},"resource":{_uid(EntityUid(_RESOURCE, server))}'
-
-
-_short_call = lru_cache(maxsize=16_384)(_written_call)
+def _written_call(server: str, tool: str) -> str:
+    action = _written_uid(EntityUid(_ACTION, f"{server}/{tool}"))
+    return f'"action":{action},"resource":{_written_uid(EntityUid(_RESOURCE, server))}'
 
 
 def _subject(principal: EntityUid, on_behalf_of: EntityUid | None) -> str:
@@ -201,7 +197,9 @@ def _subject(principal: EntityUid, on_behalf_of: EntityUid | None) -> str:
     return subject if on_behalf_of is None else f'{subject},"on_behalf_of":{_uid(on_behalf_of)}'
 
 
-def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) -> str:
+def _arguments(
+    arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None, digest_of: Callable[[bytes], bytes]
+) -> str:
     if policy == "none":
         return ""
     if policy == "full":
@@ -209,26 +207,24 @@ def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) 
         shown = arguments.decode("utf-8", "backslashreplace") if mask is None or not arguments else mask(arguments)
         if shown is not None:
             return f',"arguments":{quoted(shown)}'
-    return f',"arguments_sha256":"{sha256(arguments).hex()}"'
+    return f',"arguments_sha256":"{digest_of(arguments).hex()}"'
 
 
 def _uid(uid: EntityUid) -> str:
     return _short_uid(uid) if len(uid.type) + len(uid.id) <= _MAX_KEPT else _written_uid(uid)
 
 
-#: What is longer is written anew each time, so that what is kept stays small.
-_MAX_KEPT = 256
-
-
-@lru_cache(maxsize=16_384)
-def _short_uid(uid: EntityUid) -> str:
-    return _written_uid(uid)
-
-
 def _written_uid(uid: EntityUid) -> str:
     return f'{{"type":{quoted(uid.type)},"id":{quoted(uid.id)}}}'
 
 
+#: What is longer is written anew each time, so that what is kept stays small.
+_MAX_KEPT = 256
+_short_uid = lru_cache(maxsize=16_384)(_written_uid)
+_short_call = lru_cache(maxsize=16_384)(_written_call)
+
+
+@lru_cache(maxsize=4)  # the records of a batch have one time
 def timestamp(time_ns: int) -> str:
     """RFC 3339 in UTC with microseconds."""
     seconds, rest = divmod(time_ns, 1_000_000_000)

@@ -117,7 +117,7 @@ class Spool:
     def _append_line(self, record: str) -> bool:
         if self._closed:
             return False
-        head, data = linked(self.head, record)
+        head, data = linked(self.head, (record,))
         if not self._segments[-1].append(data) and not (self._roll(len(data)) and self._segments[-1].append(data)):
             return False
         self.head = head
@@ -127,11 +127,8 @@ class Spool:
         """Take all of the records, if that is as simple as it mostly is, or none."""
         if self._closed or self._state.lost:
             return False
-        head, parts = self.head, []
-        for record in records:
-            head, data = linked(head, record, sha256_in_row)
-            parts.append(data)
-        if not self._segments[-1].append(b"".join(parts)):
+        head, data = linked(self.head, records, sha256_in_row)
+        if not self._segments[-1].append(data):
             return False
         self.head = head
         return True
