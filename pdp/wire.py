@@ -216,8 +216,8 @@ def require_id(value: str, field: str) -> None:
 
 
 #: Responses without what is particular to one call, serialized, by the identity of the answer; the answer is kept
-#: beside its revision and its response, so an identity is not used again while it is a key here. The size counts answers
-#: and policies they name.
+#: beside its revision and its response, so an identity is not used again while it is a key here. The size counts
+#: answers and policies they name.
 _responses: BoundedCache[int, tuple[Authorization, str, bytes]] = BoundedCache(4_096)
 
 

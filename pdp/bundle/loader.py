@@ -284,7 +284,7 @@ class _Build:
 
 def _callable(tool: Tool) -> CallableTool:
     return CallableTool(
-        EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input.convert, tool.digest
+        EntityUid("Action", tool.action_id), EntityUid(RESOURCE_TYPE, tool.server), tool.input, tool.digest
     )
 
 

@@ -78,6 +78,12 @@ class ToolInput:
         return ConvertedInput(value, sorted(undeclared) if undeclared else [])
 
 
+@lru_cache(maxsize=4_096)
+def tool_input(record_type: Record, limits: JsonLimits) -> ToolInput:
+    """The same object for the same type: many servers have tools with the same arguments."""
+    return ToolInput(record_type, limits)
+
+
 class FactType:
     """Converts values of one declared type. Immutable, and safe to share between threads."""
 

@@ -7,6 +7,7 @@ is no way around them to an answer.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ _SUBJECTS = 4_096
 
 NO_SUBJECT = Denial(DenialCode.INVALID_TOKEN, "the token does not establish who is asking")
 _IN_DOUBT = Denial(DenialCode.POLICY_ERROR, "two evaluations of the policies for this call do not agree")
+_NO_TOOLS: dict[str, Candidates] = {}
 UNKNOWN_TOOL = Denial(DenialCode.UNKNOWN_TOOL, "this tool is not known to the policy service")
 
 
@@ -82,13 +84,6 @@ class _Shape:
         self.entities = entities
         #: What the candidates say that never look at the context, once a tool call has asked.
         self.fixed: RawAnswers | None = None
-
-
-class _Call(NamedTuple):
-    """A tool, and the candidates of calls of it as far as the bundle's entities say."""
-
-    tool: CallableTool
-    candidates: Candidates
 
 
 class _Prepared(NamedTuple):
@@ -121,7 +116,12 @@ class Authorizer:
         self._compiled = CompiledPolicies(
             model.rules, self._slices.index, model.entities, options.shape_cache, counts.principal
         )
-        self._calls = {name: _Call(tool, self._candidates(tool, model.entities)) for name, tool in model.tools.items()}
+        #: What calls of tools match as far as the bundle's entities say, by server and then by tool: each call looks it
+        #: up, and names of tools are the same on many servers.
+        self._candidates: dict[str, dict[str, Candidates]] = {}
+        for (server, name), tool in model.tools.items():
+            found = self._compiled.candidates(tool, model.entities)
+            self._candidates.setdefault(server, {})[sys.intern(name)] = found
         self._evaluator = options.evaluator
         self._evaluators = counts.evaluators
         self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache, counts.shape)
@@ -278,10 +278,10 @@ class Authorizer:
         brings_facts = query.entities or query.subject_facts
         store = self._store(query.entities, query.subject_facts) if brings_facts else model.entities
         # 3. The tool is one that the operator has pinned.
-        call = self._calls.get((query.server, query.tool))
-        if call is None:
+        candidates = self._candidates.get(query.server, _NO_TOOLS).get(query.tool)
+        if candidates is None:
             return Authorization(False, UNKNOWN_TOOL)
-        tool = call.tool
+        tool = candidates.tool
         # 4. The agent's arguments become typed data, or nothing does.
         try:
             full = self._call_context(query, context, tool)
@@ -289,7 +289,7 @@ class Authorizer:
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
         # 5. Where it is certain what each policy says of it, the answer is known.
         facts = Facts(query.principal, tool.action, tool.resource, full, store)
-        answer = None if self._evaluator == "cedar" else self._compiled_answer(call, facts)
+        answer = None if self._evaluator == "cedar" else self._compiled_answer(candidates, facts)
         if answer is not None and self._evaluator == "compiled":
             self._evaluators.compiled += 1
             return answer
@@ -300,13 +300,11 @@ class Authorizer:
         key = _ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities, query.subject_facts)
         return self._for_cedar(query, key, facts)._replace(expected=answer)
 
-    def _compiled_answer(self, call: _Call, facts: Facts) -> Authorization | None:
-        # A question's own entities can say what a server is in, for this question alone.
-        is_own = facts.entities is not self._model.entities
-        return self._compiled.answer(self._candidates(call.tool, facts.entities) if is_own else call.candidates, facts)
-
-    def _candidates(self, tool: CallableTool, entities: EntityStore) -> Candidates:
-        return self._compiled.candidates(*((uid, entities.ancestors(uid)) for uid in (tool.action, tool.resource)))
+    def _compiled_answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
+        if facts.entities is not self._model.entities:
+            # A question's own entities can say what a server is in, for this question alone.
+            candidates = self._compiled.candidates(candidates.tool, facts.entities)
+        return self._compiled.answer(candidates, facts)
 
     def _for_cedar(self, query: ToolQuery, key: _ShapeKey, facts: Facts) -> _Prepared:
         shape = self._shape(key, facts.entities)
@@ -323,7 +321,7 @@ class Authorizer:
 
     def _call_context(self, query: ToolQuery, context: dict[str, Any], tool: CallableTool) -> dict[str, Any]:
         """All that policies may read of a call. Raises InvalidArgumentsError for what the agent got wrong."""
-        converted = tool.convert(query.arguments)
+        converted = tool.input.convert(query.arguments)
         full = {**context, "input": converted.value, "undeclared": converted.undeclared}
         if query.session_id:
             full["session_id"] = query.session_id

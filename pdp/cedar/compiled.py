@@ -14,12 +14,15 @@ from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.entities import Entity, EntityStore
 from pdp.cedar.evaluate import authorization_of
 from pdp.cedar.expressions import Expression, Facts
-from pdp.cedar.index import PolicyIndex, Rule, Side, Table, rules_of
+from pdp.cedar.index import PolicyIndex, Rule, Table, rules_of
 from pdp.cedar.model import Authorization, EntityUid
+from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError
 
 #: Answers that are kept, each counted with the policies that made it.
 _ANSWERS = 65_536
+#: Those at hand beside the candidates.
+_ANSWERS_OF_EACH = 16
 #: Combinations of groups whose part in scopes is at hand, each counted with its groups.
 _MEMBERS = 65_536
 #: Tables of no more rules are gone through one by one.
@@ -27,16 +30,20 @@ _FEW = 16
 
 
 class Candidates(NamedTuple):
-    """The rules that an action and a resource match.
+    """A tool, and the rules that calls of it match.
 
-    The first three go together: rules by number, what they ask of a principal, their conditions. They lie beside each
-    other, for a large bundle is seldom in the processor's caches. `many` are further rules, in tables by what they ask.
+    What rules ask of a principal, their conditions, and their numbers go together; `many` are further rules, in tables
+    by what they ask. `answers` keeps some: by the rules that hold, each a bit at its place, and all bits the other way
+    round where a shadow policy applies. A large bundle is seldom in the processor's caches, so what each call looks at
+    lies close together, and the numbers are not looked at where the answer is kept.
     """
 
-    numbers: tuple[int, ...]
+    tool: CallableTool
     asked: tuple[int, ...]
     conditions: tuple[Expression | None, ...]
+    answers: dict[int, Authorization]
     many: tuple[Table, ...]
+    numbers: tuple[int, ...]
 
 
 class CompiledPolicies:
@@ -62,42 +69,57 @@ class CompiledPolicies:
         self._members: BoundedCache[tuple[str, tuple[EntityUid, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
-    def candidates(self, action: Side, resource: Side) -> Candidates:
-        """The candidates of calls of one tool."""
+    def candidates(self, tool: CallableTool, entities: EntityStore) -> Candidates:
+        """The candidates of calls of one tool, where `entities` say what its action and its server are in."""
         few: set[int] = set()
         many: list[Table] = []
-        for table in self._index.tables(action, resource):
+        for table in self._index.tables(*((uid, entities.ancestors(uid)) for uid in (tool.action, tool.resource))):
             if len(table) > _FEW or sum(map(len, table.values())) > _FEW:
                 many.append(table)
             else:
                 few.update(*table.values())
         numbers = tuple(sorted(few))
         return Candidates(
-            numbers,
+            tool,
             tuple([self._index.asked[number] for number in numbers]),
             tuple([self._conditions[number] for number in numbers]),
+            {},
             tuple(many),
+            numbers,
         )
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
         asked = self._asked_of(facts)
-        numbers, asked_by_each, conditions, many = candidates
-        held: list[int] = []
+        _, asked_by_each, conditions, answers, many, numbers = candidates
+        held, bit = 0, 1
         try:
-            for number, wanted, condition in zip(numbers, asked_by_each, conditions, strict=True):
+            for wanted, condition in zip(asked_by_each, conditions, strict=True):
                 if wanted in asked:
                     found = None if condition is None else condition.value(facts)
                     if found is True:
-                        held.append(number)
+                        held += bit
                     elif found is not False:
                         return None
-            if many:
-                held += self._held_of(many, asked, candidates, facts)
+                bit += bit
+            more = self._held_of(many, asked, candidates, facts) if many else []
         except UnsureError:
             return None
-        satisfied = tuple(sorted(held)) if len(held) > 1 else tuple(held)
         has_shadow = bool(self._shadows) and self._has_shadow(candidates, asked)
+        if more:
+            return self._answer_of(_at(numbers, held) + more, has_shadow)
+        key = ~held if has_shadow else held
+        answer = answers.get(key)
+        if answer is None:
+            answer = self._answer_of(_at(numbers, held), has_shadow)
+            if len(answers) >= _ANSWERS_OF_EACH:
+                answers.clear()
+            answers[key] = answer
+        return answer
+
+    def _answer_of(self, held: list[int], has_shadow: bool) -> Authorization:
+        """The answer where these rules hold; the same object for the same rules, as long as it is kept."""
+        satisfied = tuple(sorted(held))
         known = self._answers.get((has_shadow, satisfied))
         if known is None:
             known = authorization_of([self._rules[number] for number in satisfied], has_shadow=has_shadow)
@@ -149,3 +171,8 @@ class CompiledPolicies:
             if not is_own:
                 self._members.put((principal.type, parents), members, 1 + len(parents))
         return self._index.asked_of(principal, members)
+
+
+def _at(numbers: Sequence[int], places: int) -> list[int]:
+    """The numbers at those places whose bit is set."""
+    return [number for place, number in enumerate(numbers) if places >> place & 1]

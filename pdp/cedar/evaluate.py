@@ -15,7 +15,6 @@ from pdp.cedar.model import (
     Denial,
     DenialCode,
     DeterminingPolicy,
-    Effect,
     EntityUid,
     PolicyError,
     ShadowReport,
@@ -137,18 +136,16 @@ def _joined(one: Outcome, other: Outcome) -> Outcome:
 
 def _weighed(satisfied: Iterable[Rule], failed: tuple[tuple[Rule, str], ...] = ()) -> Outcome:
     """What rules amount to of which these are satisfied: any forbid decides, otherwise any permit."""
-    by_effect: dict[Effect, list[Rule]] = {"forbid": [], "permit": []}
-    for rule in satisfied:
-        by_effect[rule.policy.effect].append(rule)
-    forbids, permits = by_effect.values()
-    return Outcome(bool(permits) and not forbids, tuple(forbids or permits), failed)
+    rules = tuple(satisfied)
+    forbids = tuple([rule for rule in rules if rule.policy.effect == "forbid"])
+    return Outcome(bool(rules) and not forbids, forbids or rules, failed)
 
 
 def authorization_of(satisfied: Sequence[Rule], *, has_shadow: bool) -> Authorization:
     """The answer where these candidates are satisfied and none fails. `has_shadow`: some candidate is a shadow."""
-    answer = _authorization(_weighed(rule for rule in satisfied if not rule.policy.shadow), strict=True)
     if not has_shadow:
-        return answer
+        return _authorization(_weighed(satisfied), strict=True)
+    answer = _authorization(_weighed(rule for rule in satisfied if not rule.policy.shadow), strict=True)
     shadows = [rule for rule in satisfied if rule.policy.shadow]
     permits, forbids = (_weighed(rule for rule in shadows if rule.policy.effect == e) for e in ("permit", "forbid"))
     return _with_shadow(answer, permits, forbids, strict=True)
@@ -192,6 +189,8 @@ def _authorization(outcome: Outcome, strict: bool) -> Authorization:
 
 
 def _policy_errors(failed: Sequence[tuple[Rule, str]]) -> tuple[PolicyError, ...]:
+    if not failed:
+        return ()
     # Cedar reports in no particular order; ours is the same for the same call.
     return tuple(sorted((PolicyError(rule.id, message) for rule, message in failed), key=lambda e: e.policy_id))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cedarpy
 
-from pdp.cedar.arguments import ConvertedInput
+from pdp.cedar.arguments import ToolInput
 from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.index import Rule
@@ -20,7 +20,7 @@ class CallableTool:
 
     action: EntityUid
     resource: EntityUid
-    convert: Callable[[bytes], ConvertedInput]
+    input: ToolInput
     #: `definition_digest` of the pinned definition.
     digest: str = ""
 

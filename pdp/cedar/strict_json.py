@@ -79,8 +79,8 @@ def parse_value(data: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
     if "\\" in text and ("\\ud" in text or "\\uD" in text) and _PAIRED.fullmatch(text) is None:
         _explain(text, limits)
     try:
-        value, end = _scan(text, 0 if text[:1] in _OPENING else after_blanks(text, 0))
-    except (StopIteration, ValueError, RecursionError, _RefusedError):
+        value, end = _DECODER.raw_decode(text, 0 if text[:1] in _OPENING else after_blanks(text, 0))
+    except (ValueError, RecursionError, _RefusedError):
         _explain(text, limits)
     if end != len(text) and after_blanks(text, end) != len(text):
         _explain(text, limits)
@@ -147,10 +147,9 @@ def _constant(_: str) -> NoReturn:
     raise _RefusedError
 
 
-#: Reads one value: gives it and where it ends. Raises StopIteration where none begins.
-_scan = json.JSONDecoder(
+_DECODER = json.JSONDecoder(
     object_pairs_hook=_members, parse_float=_exact, parse_int=_integer, parse_constant=_constant
-).scan_once
+)
 _OPENING = frozenset("{[")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdp.cedar.arguments import ToolInput
+from pdp.cedar.arguments import ToolInput, tool_input
 from pdp.cedar.cedar_types import ESCAPE_KEYS, Record, quoted, record_syntax, written_type
 from pdp.cedar.json_places import escape_segment, is_unicode, shown
 from pdp.cedar.json_text import canonical_text
@@ -143,8 +143,8 @@ def _tool(server: str, definition: Any, limits: JsonLimits) -> Tool:
         record_type = from_json_schema(definition["inputSchema"])
     except ToolSchemaError as error:
         raise ToolSchemaError("/inputSchema" + error.pointer, error.message) from None
-    tool_input = ToolInput(record_type, limits)
-    return Tool(server, str(name), groups, tool_input, description or "", definition_digest(definition))
+    converts = tool_input(record_type, limits)
+    return Tool(server, str(name), groups, converts, description or "", definition_digest(definition))
 
 
 def _hint_groups(annotations: Any) -> list[str]:

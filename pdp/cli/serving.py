@@ -115,7 +115,7 @@ def _tool(tools: Mapping[tuple[str, str], CallableTool]) -> tuple[str, str] | No
 
 def _takes_nothing(tool: CallableTool) -> bool:
     try:
-        tool.convert(b"{}")
+        tool.input.convert(b"{}")
     except InvalidArgumentsError:
         return False
     return True

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pdp.decision_log.digests import sha256
+from pdp.decision_log.digests import sha256, sha256_in_row
 
 #: How a record of a chain ends: the writer, the number, the hash.
 _TRAILER = re.compile(rb',"writer":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}|0),"hash":"([0-9a-f]{64})"\}\Z')
@@ -30,8 +30,13 @@ def beginning(writer: str) -> Link:
     return Link(writer, 0, hashlib.sha256(writer.encode()).digest())
 
 
-def linked(
-    head: Link, records: Iterable[str], digest_of: Callable[[bytes], bytes] = sha256
+def linked(head: Link, record: str) -> tuple[Link, bytes]:
+    """The record (a JSON object in ASCII, not an empty one) as the next line of the chain, with its line end."""
+    return all_linked(head, (record,), sha256)
+
+
+def all_linked(
+    head: Link, records: Iterable[str], digest_of: Callable[[bytes], bytes] = sha256_in_row
 ) -> tuple[Link, bytes]:
     """Records (JSON objects in ASCII, no empty ones) as the next lines of the chain, with their line ends.
 

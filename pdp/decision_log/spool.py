@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from pdp.decision_log.backlog import BATCH_BYTES, Backlog, Batch
-from pdp.decision_log.chain import beginning, linked
-from pdp.decision_log.digests import sha256_in_row
+from pdp.decision_log.chain import all_linked, beginning, linked
 from pdp.decision_log.marks import Refused, gap_line
 from pdp.decision_log.segment import Segment, room_for, segment_path
 from pdp.decision_log.sinks import LogUnavailableError, Remaining
@@ -117,7 +116,7 @@ class Spool:
     def _append_line(self, record: str) -> bool:
         if self._closed:
             return False
-        head, data = linked(self.head, (record,))
+        head, data = linked(self.head, record)
         if not self._segments[-1].append(data) and not (self._roll(len(data)) and self._segments[-1].append(data)):
             return False
         self.head = head
@@ -127,7 +126,7 @@ class Spool:
         """Take all of the records, if that is as simple as it mostly is, or none."""
         if self._closed or self._state.lost:
             return False
-        head, data = linked(self.head, records, sha256_in_row)
+        head, data = all_linked(self.head, records)
         if not self._segments[-1].append(data):
             return False
         self.head = head

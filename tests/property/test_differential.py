@@ -93,7 +93,7 @@ class Sides:
 
 
 def _callable(tool: Tool) -> CallableTool:
-    return CallableTool(EntityUid("Action", tool.action_id), EntityUid("Server", tool.server), tool.input.convert)
+    return CallableTool(EntityUid("Action", tool.action_id), EntityUid("Server", tool.server), tool.input)
 
 
 def _action_entities() -> list[dict[str, Any]]:

@@ -11,15 +11,18 @@ import cedarpy
 import pytest
 
 from pdp.cedar import compiled as module
-from pdp.cedar.compiled import CompiledPolicies
+from pdp.cedar.arguments import ToolInput
+from pdp.cedar.cedar_types import Record
+from pdp.cedar.compiled import Candidates, CompiledPolicies
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.expressions import Facts
 from pdp.cedar.index import PolicyIndex, Rule
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import parse_policies
+from pdp.cedar.policy_model import CallableTool
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220")) // 4
-_REQUESTS = 40
+_REQUESTS = 80
 
 _TYPES = ["User", "Group", "A::User", "Server"]
 _UIDS = [EntityUid(kind, f"i{number}") for kind in _TYPES for number in range(5)]
@@ -132,19 +135,26 @@ def test_what_applies_is_what_cedar_finds(seed: int, monkeypatch: pytest.MonkeyP
     rng = random.Random(seed)
     # Whether rules are gone through one by one or found in tables.
     monkeypatch.setattr(module, "_FEW", rng.choice([0, 1, 2, 16]))
+    monkeypatch.setattr(module, "_ANSWERS_OF_EACH", rng.choice([1, 16]))
     rules = _rules(rng)
     base = {**_hierarchy(rng, _UIDS), **_hierarchy(rng, _ACTIONS)}
     store = _store(base)
     index = PolicyIndex(rules.rules)
     compiled = CompiledPolicies(rules.rules, index, store, 10_000)
     overlays = _overlays(rng, base, store)
+    #: Few, so that many requests are about the same.
+    resources = rng.sample(_UIDS, 4)
+    kept: dict[tuple[object, ...], Candidates] = {}
     for _ in range(_REQUESTS):
         parents, entities = rng.choice(overlays)
         principal = rng.choice([*_UIDS, EntityUid("User", "nobody")])
-        uids = principal, rng.choice(_ACTIONS), rng.choice(_UIDS)
+        uids = principal, rng.choice(_ACTIONS), rng.choice(resources)
         expected = _cedar(rules, parents, uids)
         sides = [(uid, entities.ancestors(uid)) for uid in uids]
         assert {rules.rules[number].id for number in index.candidates(*sides)} == expected
-        answer = compiled.answer(compiled.candidates(*sides[1:]), Facts(*uids, {}, entities))
+        place = (*uids[1:], id(entities))
+        if place not in kept:
+            kept[place] = compiled.candidates(CallableTool(*uids[1:], ToolInput(Record())), entities)
+        answer = compiled.answer(kept[place], Facts(*uids, {}, entities))
         assert answer is not None
         assert {policy.policy_id for policy in answer.determining} == expected

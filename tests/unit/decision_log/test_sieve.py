@@ -24,7 +24,7 @@ def batch(count: int) -> Batch:
     """So many records."""
     head, lines = beginning(WRITER), []
     for number in range(1, count + 1):
-        head, line = linked(head, [f'{{"kind":"authorize","n":{number}}}'])
+        head, line = linked(head, f'{{"kind":"authorize","n":{number}}}')
         lines.append(line)
     return Batch(WRITER, 1, b"".join(lines))
 
