@@ -46,13 +46,15 @@ class BoundedCache(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """The value under `key`, or None."""
         entry = self._young.get(key)
+        if entry is not None:
+            self._counts.hits += 1
+            return entry[0]
+        entry = self._old.get(key)
         if entry is None:
-            entry = self._old.get(key)
-            if entry is None:
-                self._counts.misses += 1
-                return None
-            self.put(key, *entry)
+            self._counts.misses += 1
+            return None
         self._counts.hits += 1
+        self.put(key, *entry)
         return entry[0]
 
     def put(self, key: K, value: V, weight: int = 1) -> None:

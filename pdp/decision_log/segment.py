@@ -21,6 +21,7 @@ SUFFIX = ".segment"
 _HEADER = '{{"kind":"segment","writer":"{0}","seq":{1},"hash":"{2}"}}\n'
 _HEADER_LINE = re.compile(rb'\{"kind":"segment","writer":"[0-9a-f]{32}","seq":[0-9]{1,19},"hash":"[0-9a-f]{64}"\}\n')
 _MAX_HEADER_BYTES = 256
+_MANY_PAGES = 16 * 1024
 
 
 class Line(NamedTuple):
@@ -73,13 +74,21 @@ class Segment:
         self.path = self.path.rename(path)
 
     def append(self, data: bytes) -> bool:
-        """Copy a line into it, if it fits."""
+        """Copy lines into it, if they fit."""
         end = self.used + len(data)
         if end > self.size:
             return False
-        self._memory[self.used : end] = data
+        if len(data) < _MANY_PAGES or not self._written(data):
+            self._memory[self.used : end] = data
         self.used = end
         return True
+
+    def _written(self, data: bytes) -> bool:
+        """Whether the system copied it: for many pages at once that costs less than a fault for each."""
+        try:
+            return os.pwrite(self._descriptor, data, self.used) == len(data)
+        except OSError:
+            return False
 
     def fits(self, count: int) -> bool:
         """Whether so many more bytes fit."""

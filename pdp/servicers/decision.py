@@ -218,21 +218,23 @@ class DecisionServicer:
         ids = self._recorder.decisions(
             answered, duration_ns, snapshot.revision, caller=call.caller.name, remaining=call.time_remaining
         )
+        revision = snapshot.revision
         for (query, answer, _), decision_id, response in zip(answered, ids, responses, strict=True):
             self._compare(query, answer, decision_id, snapshot)
-            wire.write_authorization(answer, decision_id, snapshot.revision, response)
+            wire.write_authorization(answer, decision_id, revision, response)
 
     def _read(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query]:
         """The question, or why it is denied without asking any policy."""
+        authorizer = snapshot.authorizer
         try:
             query = wire.read_authorize(request, self._verify)
             if query.subject_facts:
-                snapshot.authorizer.subject_store(query.subject_facts)
+                authorizer.subject_store(query.subject_facts)
         except InvalidTokenError as error:
             return _Asked(None, _nobody(error))
         if not isinstance(query, ToolQuery):
             return _Asked(query)
-        changed = self._live.denial(snapshot.authorizer.model.tools, query.server, query.tool)
+        changed = self._live.denial(authorizer.model.tools, query.server, query.tool)
         return _Asked(query, self._oversized(query.arguments) or changed)
 
     def _read_or_error(self, request: pb.AuthorizeRequest, snapshot: Snapshot) -> _Asked[Query] | InvalidRequestError:
