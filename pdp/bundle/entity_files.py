@@ -144,6 +144,9 @@ def _uids(value: Any) -> tuple[EntityUid, tuple[EntityUid, ...]]:
     parents = value.get("parents", [])
     if not isinstance(parents, list):
         raise ValueError("`parents` must be an array")
+    for part in ("attrs", "tags"):
+        if not isinstance(value.get(part, {}), dict):
+            raise ValueError(f"`{part}` must be an object")
     check_escapes([value.get("attrs"), value.get("tags")])
     return uid_from_json(value.get("uid")), tuple(uid_from_json(parent) for parent in parents)
 

@@ -79,10 +79,12 @@ def _checked(given: list[dict[str, Any]], text: bytes, schema: cedarpy.Schema | 
         parsed = json.loads(str(cedarpy.Entities.from_json_str(text.decode(), schema)))
     except ValueError as error:
         raise InvalidRequestError(_FIELD, str(error)) from error
-    # Cedar prints all ancestors that it knows as parents; direct ones are as they were sent.
+    explicit = {uid_from_json(form["uid"]): form for form in parsed}
+    # Cedar prints them in any order, with all ancestors that it knows as parents; both are as they were sent.
     parents = {uid_from_json(form["uid"]): form.get("parents", []) for form in given}
-    explicit = [(uid_from_json(form["uid"]), form) for form in parsed]
-    return [{**form, "parents": parents[uid]} for uid, form in explicit if uid in parents]
+    if not parents.keys() <= explicit.keys():
+        raise InvalidRequestError(_FIELD, "has an entity whose name Cedar reads in another way")
+    return [{**explicit[uid], "parents": found} for uid, found in parents.items()]
 
 
 def _comparable(entity: Entity) -> tuple[Any, ...]:

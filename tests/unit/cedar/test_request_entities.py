@@ -147,6 +147,15 @@ def test_the_bundle_cannot_be_contradicted(attributes: dict[str, Any], given: di
     assert message == '`User::"a"` differs from the bundle\'s entity of that name'
 
 
+def test_the_first_contradiction_is_named() -> None:
+    """Of several, in the order of the request; the answer to the same question is the same."""
+    names = [f"u{number}" for number in range(20)]
+    base = _base(*(entity("User", name, level=1) for name in names))
+    for first in (5, 11, 17):
+        given = [entity("User", name) for name in names[first:] + names[:first]]
+        assert _refused(given, base) == f'`User::"u{first}"` differs from the bundle\'s entity of that name'
+
+
 @pytest.mark.parametrize("parents", [[], [("Group", "x"), ("Group", "y")], [("Group", "y")]])
 def test_membership_cannot_be_changed(parents: list[tuple[str, str]]) -> None:
     """An entity of the bundle that is sent with other parents is refused."""
