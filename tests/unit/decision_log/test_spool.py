@@ -152,11 +152,29 @@ def test_records_come_out_as_they_went_in(world: World) -> None:
     assert world.problems == []
 
 
-def test_records_of_one_batch_come_out_as_they_went_in(world: World) -> None:
-    """Records that are written together arrive once, in order, in a whole chain, also where a segment ends."""
+@pytest.mark.parametrize("system", ["writes", "writes in part", "fails"])
+def test_records_of_one_batch_come_out_as_they_went_in(
+    world: World, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that are written together arrive once, in order, in a whole chain, also where a segment ends.
+
+    So it is if the system does not write them: then they are copied.
+    """
+    write, large = os.pwrite, []
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        if len(data) < 100_000:
+            return write(descriptor, data, offset)
+        large.append(len(data))
+        if system == "fails":
+            raise OSError(errno.EIO, "it failed")
+        return write(descriptor, data if system == "writes" else data[: len(data) // 2], offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
     sink = world.sink("block")
     for start in range(0, 3_000, 100):
         sink.write_all(record(number) for number in range(start, start + 100))
+    assert len(large) >= 10
     sink.write_all([])
     wait_until(lambda: sink.status().lag_records == 0, "all is delivered")
     assert numbers(world.medium.records) == list(range(3_000))
