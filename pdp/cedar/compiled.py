@@ -8,7 +8,6 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.entities import Entity, EntityStore
@@ -29,21 +28,39 @@ _MEMBERS = 65_536
 _FEW = 16
 
 
-class Candidates(NamedTuple):
+class Candidates:
     """A tool, and the rules that calls of it match.
 
     What rules ask of a principal, their conditions, and their numbers go together; `many` are further rules, in tables
     by what they ask. `answers` keeps some: by the rules that hold, each a bit at its place, and all bits the other way
-    round where a shadow policy applies. A large bundle is seldom in the processor's caches, so what each call looks at
-    lies close together, and the numbers are not looked at where the answer is kept.
+    round where a shadow policy applies; `last` is the one that was given last. A large bundle is seldom in the
+    processor's caches, so a call looks at no more of it than it has to.
     """
 
-    tool: CallableTool
-    asked: tuple[int, ...]
-    conditions: tuple[Expression | None, ...]
-    answers: dict[int, Authorization]
-    many: tuple[Table, ...]
-    numbers: tuple[int, ...]
+    __slots__ = ("answers", "asked", "conditions", "last", "many", "numbers", "tool")
+
+    def __init__(
+        self,
+        tool: CallableTool,
+        numbers: Sequence[int],
+        asked: Sequence[int],
+        conditions: Sequence[Expression | None],
+        many: Sequence[Table],
+    ) -> None:
+        self.tool = tool
+        self.numbers = tuple(numbers)
+        # Beside each other, because they are looked at by turns.
+        self.asked = tuple([asked[number] for number in numbers])
+        self.conditions = tuple([conditions[number] for number in numbers])
+        self.many = tuple(many)
+        self.answers: dict[int, Authorization] = {}
+        self.last: tuple[int, Authorization] | None = None
+
+    def keep(self, key: int, answer: Authorization) -> None:
+        """Keep an answer; of too many, none but the last ones."""
+        if len(self.answers) >= _ANSWERS_OF_EACH:
+            self.answers.clear()
+        self.answers[key] = answer
 
 
 class CompiledPolicies:
@@ -78,23 +95,14 @@ class CompiledPolicies:
                 many.append(table)
             else:
                 few.update(*table.values())
-        numbers = tuple(sorted(few))
-        return Candidates(
-            tool,
-            tuple([self._index.asked[number] for number in numbers]),
-            tuple([self._conditions[number] for number in numbers]),
-            {},
-            tuple(many),
-            numbers,
-        )
+        return Candidates(tool, sorted(few), self._index.asked, self._conditions, many)
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
         asked = self._asked_of(facts)
-        _, asked_by_each, conditions, answers, many, numbers = candidates
         held, bit = 0, 1
         try:
-            for wanted, condition in zip(asked_by_each, conditions, strict=True):
+            for wanted, condition in zip(candidates.asked, candidates.conditions, strict=True):
                 if wanted in asked:
                     found = None if condition is None else condition.value(facts)
                     if found is True:
@@ -102,19 +110,20 @@ class CompiledPolicies:
                     elif found is not False:
                         return None
                 bit += bit
-            more = self._held_of(many, asked, candidates, facts) if many else []
+            more = self._held_of(candidates, asked, facts) if candidates.many else []
         except UnsureError:
             return None
         has_shadow = bool(self._shadows) and self._has_shadow(candidates, asked)
         if more:
-            return self._answer_of(_at(numbers, held) + more, has_shadow)
-        key = ~held if has_shadow else held
-        answer = answers.get(key)
+            return self._answer_of(_at(candidates.numbers, held) + more, has_shadow)
+        key, last = ~held if has_shadow else held, candidates.last
+        if last is not None and last[0] == key:
+            return last[1]
+        answer = candidates.answers.get(key)
         if answer is None:
-            answer = self._answer_of(_at(numbers, held), has_shadow)
-            if len(answers) >= _ANSWERS_OF_EACH:
-                answers.clear()
-            answers[key] = answer
+            answer = self._answer_of(_at(candidates.numbers, held), has_shadow)
+            candidates.keep(key, answer)
+        candidates.last = (key, answer)
         return answer
 
     def _answer_of(self, held: list[int], has_shadow: bool) -> Authorization:
@@ -126,11 +135,11 @@ class CompiledPolicies:
             self._answers.put((has_shadow, satisfied), known, 1 + len(satisfied))
         return known
 
-    def _held_of(self, many: Sequence[Table], asked: frozenset[int], candidates: Candidates, facts: Facts) -> list[int]:
+    def _held_of(self, candidates: Candidates, asked: frozenset[int], facts: Facts) -> list[int]:
         """The rules in the tables that apply and hold. Raises UnsureError unless each surely does or does not."""
         held = []
         # A rule that names several groups of an action can stand in several tables.
-        for number in rules_of(many, asked).difference(candidates.numbers):
+        for number in rules_of(candidates.many, asked).difference(candidates.numbers):
             condition = self._conditions[number]
             found = None if condition is None else condition.value(facts)
             if found is True:

@@ -10,29 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from pdp.cedar.entities import Entity, EntityStore
 from pdp.cedar.model import EntityUid
 from pdp.cedar.values import UnsureError, Value
 
 
+class Target(Protocol):
+    """What is asked for: a tool."""
+
+    @property
+    def action(self) -> EntityUid:
+        """What is to be done."""
+
+    @property
+    def resource(self) -> EntityUid:
+        """To what."""
+
+
 class Facts:
     """What a request gives to look at. `context` is explicit Cedar JSON. For one thread: it remembers an entity."""
 
-    __slots__ = ("action", "context", "entities", "last_entity", "last_uid", "principal", "resource")
+    __slots__ = ("context", "entities", "last_entity", "last_uid", "principal", "target")
 
-    def __init__(
-        self,
-        principal: EntityUid,
-        action: EntityUid,
-        resource: EntityUid,
-        context: Mapping[str, Any],
-        entities: EntityStore,
-    ) -> None:
+    def __init__(self, principal: EntityUid, target: Target, context: Mapping[str, Any], entities: EntityStore) -> None:
         self.principal = principal
-        self.action = action
-        self.resource = resource
+        # Not its parts: few conditions look at them, and to take hold of something means to fetch it.
+        self.target = target
         self.context = context
         self.entities = entities
         #: The entity that was looked up last; conditions look at the same one again and again.
@@ -64,6 +69,7 @@ class Constant(Expression):
 
 
 TRUE = Constant(True)
+_PATHS = {"action": "target.action", "resource": "target.resource"}
 
 
 class Variable(Expression):
@@ -72,7 +78,7 @@ class Variable(Expression):
     __slots__ = ("get",)
 
     def __init__(self, name: str) -> None:
-        self.get: Callable[[Facts], Value] = attrgetter(name)
+        self.get: Callable[[Facts], Value] = attrgetter(_PATHS.get(name, name))
 
     def value(self, facts: Facts) -> Value:
         """What the request has for it."""

@@ -14,9 +14,12 @@ from collections import Counter
 import cedarpy
 import pytest
 
+from pdp.cedar.arguments import ToolInput
+from pdp.cedar.cedar_types import Record
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.expression_reader import read_conditions
 from pdp.cedar.expressions import Expression, Facts
+from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError
 from tests.property.conditions import Request, make_entities, make_policy, make_request
 
@@ -77,7 +80,8 @@ def _try(seed: int, counts: Counter[object]) -> None:
     requests = [make_request(rng) for _ in range(_REQUESTS)]
     store, expressions = _store(entities), _read(policies)
     for request, answers in zip(requests, _there(policies, requests, entities), strict=True):
-        facts = Facts(*request, store)
+        principal, action, resource, context = request
+        facts = Facts(principal, CallableTool(action, resource, ToolInput(Record())), context, store)
         for policy, expression, there in zip(policies, expressions, answers, strict=True):
             here = _here(expression, facts)
             assert here is None or here is there, (seed, policy, request, here, there)

@@ -155,6 +155,6 @@ def test_what_applies_is_what_cedar_finds(seed: int, monkeypatch: pytest.MonkeyP
         place = (*uids[1:], id(entities))
         if place not in kept:
             kept[place] = compiled.candidates(CallableTool(*uids[1:], ToolInput(Record())), entities)
-        answer = compiled.answer(kept[place], Facts(*uids, {}, entities))
+        answer = compiled.answer(kept[place], Facts(principal, kept[place].tool, {}, entities))
         assert answer is not None
         assert {policy.policy_id for policy in answer.determining} == expected

@@ -100,6 +100,10 @@ def test_an_unknown_tool_is_denied_after_the_caller_is_checked() -> None:
         CALL._replace(server="x"),
         CALL._replace(tool="T"),
         CALL._replace(tool="t "),
+        CALL._replace(tool=f"{CALL.tool}\0"),
+        CALL._replace(server=f"{CALL.server}\0{CALL.tool}", tool=""),
+        CALL._replace(server="", tool=f"{CALL.server}\0{CALL.tool}"),
+        CALL._replace(server=f"\0{CALL.server}"),
     ):
         denial = authorizer.authorize(query).denial
         assert denial is not None

@@ -11,13 +11,17 @@ from typing import Any
 import cedarpy
 import pytest
 
+from pdp.cedar.arguments import ToolInput
+from pdp.cedar.cedar_types import Record
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.expressions import Facts
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import parse_policies
+from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError, canonical
 
 ADA, READ, DOC = EntityUid("User", "ada"), EntityUid("Action", "read"), EntityUid("Doc", "d")
+TOOL = CallableTool(READ, DOC, ToolInput(Record()))
 ENTITIES: list[dict[str, Any]] = [
     {
         "uid": {"type": "User", "id": "ada"},
@@ -58,7 +62,7 @@ def _here(clauses: str, context: dict[str, Any]) -> bool | None:
     if policy.condition is None:
         return None
     try:
-        found = policy.condition.value(Facts(ADA, READ, DOC, context, EntityStore(texts)))
+        found = policy.condition.value(Facts(ADA, TOOL, context, EntityStore(texts)))
     except UnsureError:
         return None
     return found if type(found) is bool else None
