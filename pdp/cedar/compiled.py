@@ -48,10 +48,10 @@ class Candidates:
         many: Sequence[Table],
     ) -> None:
         self.tool = tool
-        self.numbers = tuple(numbers)
-        # Beside each other, because they are looked at by turns.
+        # One after the other, so that they lie beside each other: they are looked at by turns.
         self.asked = tuple([asked[number] for number in numbers])
         self.conditions = tuple([conditions[number] for number in numbers])
+        self.numbers = tuple(numbers)
         self.many = tuple(many)
         self.answers: dict[int, Authorization] = {}
         self.last: tuple[int, Authorization] | None = None
