@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
 
+from pdp import server
 from pdp._gen.pdp.v1 import admin_service_pb2, decision_pb2
 from pdp.errors import BundleError
 from tests.bundles import PERMIT_ALL, Files, manifest, memory_source, write_bundle
@@ -162,10 +164,12 @@ def test_revisions_are_told(tmp_path: Path) -> None:
 
 def test_many_watchers_stop_nobody(tmp_path: Path) -> None:
     """As many watchers as there are threads for them, and more, leave calls and reloads alone."""
-    with serving(tmp_path, _version(0)) as service:
+    with serving(tmp_path, _version(0)) as service, ThreadPoolExecutor(20) as threads:
         request = admin_service_pb2.WatchRevisionsRequest()
         watchers = [service.admin.WatchRevisions(request, timeout=TIMEOUT_SECONDS) for _ in range(20)]
-        next(watchers[0])
+        # Which of them wait is open: they need not come in the order in which they were sent.
+        told = [threads.submit(next, watcher) for watcher in watchers]
+        wait_until(lambda: sum(one.done() for one in told) == server._WATCH_THREADS, "as many as can be are told")
         assert service.authorize(tool_call(b'{"n":0}')).decision == ALLOW
         assert _status(service).revision == memory_source(_version(0)).revision
         for watcher in watchers:
