@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import cedarpy
 
+from pdp.cedar.arguments import ToolInput
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.caller_context import context_text
 from pdp.cedar.compiled import Candidates, CompiledPolicies
@@ -35,7 +36,7 @@ from pdp.cedar.model import (
     ToolQuery,
 )
 from pdp.cedar.options import AuthorizeOptions
-from pdp.cedar.policy_model import CallableTool, PolicyModel
+from pdp.cedar.policy_model import PolicyModel
 from pdp.cedar.questions import (
     MAX_KEY_LENGTH,
     is_small,
@@ -114,12 +115,7 @@ class Authorizer:
         self._compiled = CompiledPolicies(
             model.rules, self._slices.index, model.entities, options.shape_cache, counts.principal
         )
-        #: What calls of tools match as far as the bundle's entities say, by server and tool with a zero between: pinned
-        #: names have no control characters. A key of one text costs a call less than one of two.
-        self._candidates = {
-            f"{server}\0{name}": self._compiled.candidates(tool, model.entities)
-            for (server, name), tool in model.tools.items()
-        }
+        self._candidates = self._compiled.tools(model.tools)
         self._evaluator = options.evaluator
         self._evaluators = counts.evaluators
         self._shapes: BoundedCache[_ShapeKey, _Shape] = BoundedCache(options.shape_cache, counts.shape)
@@ -279,14 +275,13 @@ class Authorizer:
         candidates = self._candidates.get(f"{query.server}\0{query.tool}")
         if candidates is None:
             return Authorization(False, UNKNOWN_TOOL)
-        tool = candidates.tool
         # 4. The agent's arguments become typed data, or nothing does.
         try:
-            full = self._call_context(query, context, tool)
+            full = self._call_context(query, context, candidates.input)
         except InvalidArgumentsError as error:
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
         # 5. Where it is certain what each policy says of it, the answer is known.
-        facts = Facts(query.principal, tool, full, store)
+        facts = Facts(query.principal, candidates, full, store)
         answer = None if self._evaluator == "cedar" else self._compiled_answer(candidates, facts)
         if answer is not None and self._evaluator == "compiled":
             self._evaluators.compiled += 1
@@ -295,6 +290,7 @@ class Authorizer:
         refs = tuple(references(context)) if context else ()
         if query.on_behalf_of is not None:
             refs = (*refs, query.on_behalf_of)
+        tool = candidates.tool
         key = _ShapeKey(query.principal, tool.action, tool.resource, refs, query.entities, query.subject_facts)
         return self._for_cedar(query, key, facts)._replace(expected=answer)
 
@@ -317,9 +313,9 @@ class Authorizer:
         is_kept = self._keeps_decisions and len(text) <= MAX_KEY_LENGTH and is_small(query)
         return _Prepared(shape.policies, request, shape.fixed, (*key, text) if is_kept else None)
 
-    def _call_context(self, query: ToolQuery, context: dict[str, Any], tool: CallableTool) -> dict[str, Any]:
+    def _call_context(self, query: ToolQuery, context: dict[str, Any], tool_input: ToolInput) -> dict[str, Any]:
         """All that policies may read of a call. Raises InvalidArgumentsError for what the agent got wrong."""
-        converted = tool.input.convert(query.arguments)
+        converted = tool_input.convert(query.arguments)
         full = {**context, "input": converted.value, "undeclared": converted.undeclared}
         if query.session_id:
             full["session_id"] = query.session_id

@@ -7,7 +7,8 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.entities import Entity, EntityStore
@@ -31,30 +32,43 @@ _FEW = 16
 class Candidates:
     """A tool, and the rules that calls of it match.
 
-    What rules ask of a principal, their conditions, and their numbers go together; `many` are further rules, in tables
-    by what they ask. `answers` keeps some: by the rules that hold, each a bit at its place, and all bits the other way
-    round where a shadow policy applies; `last` is the one that was given last. A large bundle is seldom in the
-    processor's caches, so a call looks at no more of it than it has to.
+    What rules ask of a principal, their conditions, their numbers, and the answers where one of them holds alone and no
+    shadow policy applies, go together; `many` are further rules, in tables by what they ask. `answers` keeps some: by
+    the rules that hold, each a bit at its place, and all bits the other way round where a shadow policy applies; `last`
+    is the one that was given last. A large bundle is seldom in the processor's caches, so a call looks at no more of it
+    than it has to: `input` is the tool's, at hand.
     """
 
-    __slots__ = ("answers", "asked", "conditions", "last", "many", "numbers", "tool")
+    __slots__ = ("alone", "answers", "asked", "conditions", "input", "last", "many", "numbers", "tool")
 
     def __init__(
         self,
         tool: CallableTool,
-        numbers: Sequence[int],
-        asked: Sequence[int],
-        conditions: Sequence[Expression | None],
-        many: Sequence[Table],
+        numbers: tuple[int, ...],
+        asked: tuple[int, ...],
+        conditions: tuple[Expression | None, ...],
+        alone: tuple[Authorization, ...],
+        many: tuple[Table, ...],
     ) -> None:
-        self.tool = tool
-        # One after the other, so that they lie beside each other: they are looked at by turns.
-        self.asked = tuple([asked[number] for number in numbers])
-        self.conditions = tuple([conditions[number] for number in numbers])
-        self.numbers = tuple(numbers)
-        self.many = tuple(many)
-        self.answers: dict[int, Authorization] = {}
+        self.input = tool.input
+        self.asked = asked
+        self.conditions = conditions
+        self.alone = alone
+        self.many = many
         self.last: tuple[int, Authorization] | None = None
+        self.answers: dict[int, Authorization] = {}
+        self.numbers = numbers
+        self.tool = tool
+
+    @property
+    def action(self) -> EntityUid:
+        """The tool's action."""
+        return self.tool.action
+
+    @property
+    def resource(self) -> EntityUid:
+        """The tool's server."""
+        return self.tool.resource
 
     def keep(self, key: int, answer: Authorization) -> None:
         """Keep an answer; of too many, none but the last ones."""
@@ -82,12 +96,26 @@ class CompiledPolicies:
         self._entities = entities
         self._conditions = [rule.policy.condition for rule in rules]
         self._shadows = frozenset(number for number, rule in enumerate(rules) if rule.policy.shadow)
+        #: The answers where one rule alone holds, and no shadow policy applies. Most calls get one of these.
+        self._alone = [authorization_of([rule], has_shadow=False) for rule in rules]
         self._principals: BoundedCache[EntityUid, tuple[frozenset[int], Entity | None]] = BoundedCache(size, counts)
         self._members: BoundedCache[tuple[str, tuple[EntityUid, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
-    def candidates(self, tool: CallableTool, entities: EntityStore) -> Candidates:
-        """The candidates of calls of one tool, where `entities` say what its action and its server are in."""
+    def tools(self, tools: Mapping[tuple[str, str], CallableTool]) -> dict[str, Candidates]:
+        """What calls of tools match as far as the bundle's entities say, by server and tool with a zero between: pinned
+        names have no control characters. A key of one text costs a call less than one of two.
+        """
+        shared: dict[Any, Any] = {}
+        return {
+            f"{server}\0{name}": self.candidates(tool, self._entities, shared) for (server, name), tool in tools.items()
+        }
+
+    def candidates(self, tool: CallableTool, entities: EntityStore, shared: dict[Any, Any] | None = None) -> Candidates:
+        """The candidates of calls of one tool, where `entities` say what its action and its server are in.
+
+        Equal parts of candidates that are made with the same `shared` are one object, which is in caches more often.
+        """
         few: set[int] = set()
         many: list[Table] = []
         for table in self._index.tables(*((uid, entities.ancestors(uid)) for uid in (tool.action, tool.resource))):
@@ -95,7 +123,13 @@ class CompiledPolicies:
                 many.append(table)
             else:
                 few.update(*table.values())
-        return Candidates(tool, sorted(few), self._index.asked, self._conditions, many)
+        numbers = tuple(sorted(few))
+        asked = tuple([self._index.asked[number] for number in numbers])
+        if shared is not None:
+            asked = shared.setdefault(asked, asked)
+        conditions = tuple([self._conditions[number] for number in numbers])
+        alone = tuple([self._alone[number] for number in numbers])
+        return Candidates(tool, numbers, asked, conditions, alone, tuple(many))
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
@@ -119,10 +153,14 @@ class CompiledPolicies:
         key, last = ~held if has_shadow else held, candidates.last
         if last is not None and last[0] == key:
             return last[1]
-        answer = candidates.answers.get(key)
-        if answer is None:
-            answer = self._answer_of(_at(candidates.numbers, held), has_shadow)
-            candidates.keep(key, answer)
+        if key > 0 and not key & (key - 1):
+            # A power of two: one rule holds, and no shadow policy applies.
+            answer = candidates.alone[key.bit_length() - 1]
+        else:
+            found = candidates.answers.get(key)
+            answer = found or self._answer_of(_at(candidates.numbers, held), has_shadow)
+            if found is None:
+                candidates.keep(key, answer)
         candidates.last = (key, answer)
         return answer
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import cedarpy
 
-from pdp.cedar.cache import BoundedCache
+from pdp.cedar.cache import BoundedCache, shared_text
 from pdp.cedar.cedar_types import ESCAPE_KEYS
 from pdp.cedar.model import EntityUid
 
@@ -83,8 +83,15 @@ def entity_from_json(value: Mapping[str, Any]) -> Entity:
 def _known_entity(uid: EntityUid, value: Mapping[str, Any]) -> Entity:
     """The same, for what was read before and found to be well-formed."""
     parents = (parent.get("__entity", parent) for parent in value.get("parents", ()))
-    parts = value.get("attrs", {}), value.get("tags", {})
+    parts = _with_shared_texts(value.get("attrs", {})), value.get("tags", {})
     return Entity(uid, *parts, tuple([EntityUid(parent["type"], parent["id"]) for parent in parents]))
+
+
+def _with_shared_texts(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same attributes. Conditions look for the names and compare with the texts, which is quick for one object."""
+    return {
+        shared_text(name): shared_text(value) if type(value) is str else value for name, value in attributes.items()
+    }
 
 
 class EntityStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pdp.cedar.cache import shared_text
 from pdp.cedar.entities import Entity
 from pdp.cedar.expressions import Expression, Facts, Variable
 from pdp.cedar.model import EntityUid
@@ -18,7 +19,8 @@ class Attribute(Expression):
 
     def __init__(self, of: Expression, names: tuple[str, ...]) -> None:
         self.of = of
-        self.names = names
+        # As the names of entities' attributes are.
+        self.names = tuple(map(shared_text, names))
         # Most are attributes of variables, and there are many of them.
         self._get: Callable[[Facts], Value] = of.get if isinstance(of, Variable) else of.value
 
@@ -41,7 +43,7 @@ class Argument(Expression):
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name = shared_text(name)
 
     def value(self, facts: Facts) -> Value:
         """The argument. Where `input` is no record, that is for Cedar."""
@@ -59,7 +61,7 @@ class Has(Expression):
 
     def __init__(self, of: Expression, name: str) -> None:
         self._of = of
-        self._name = name
+        self._name = shared_text(name)
 
     def value(self, facts: Facts) -> bool:
         """Whether it does. What does not exist has nothing."""

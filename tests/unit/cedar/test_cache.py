@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from pdp.cedar.cache import BoundedCache
+from pdp.cedar import cache as cache_module
+from pdp.cedar.cache import BoundedCache, shared_text
 
 
 def test_size_zero_keeps_nothing() -> None:
@@ -93,3 +94,29 @@ def test_threads_share_it() -> None:
         thread.join()
     assert wrong == []
     assert largest <= 50 + 2 * len(threads)
+
+
+def test_weight_is_kept_with_what_is_read_again() -> None:
+    """A heavy entry that comes back from the old generation counts as much as when it was put in."""
+    cache: BoundedCache[str, int] = BoundedCache(8)
+    cache.put("heavy", 1, 4)
+    cache.put("b", 2)  # "heavy" is in the old generation now
+    assert cache.get("heavy") == 1
+    cache.put("c", 3)  # and here the young one is full because of it
+    assert (len(cache), cache.get("b")) == (3, 2)
+
+
+def test_short_texts_are_shared() -> None:
+    """Equal short texts become one object; long ones stay what they are."""
+    one, other = ("".join(["na", "me"]) for _ in range(2))
+    assert one is not other
+    assert shared_text(one) is shared_text(other)
+    long_one = "x" * 65
+    assert shared_text(long_one) is long_one
+
+
+def test_shared_texts_are_bounded() -> None:
+    """However many different texts come, no more than so many are kept; and each is still itself."""
+    for number in range(70_000):
+        assert shared_text(f"made up {number}") == f"made up {number}"
+    assert len(cache_module._texts) <= 65_536
