@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from pdp.decision_log.digests import sha256, sha256_in_row
+from pdp.decision_log.digests import sha256
 
 #: How a record of a chain ends: the writer, the number, the hash.
 _TRAILER = re.compile(rb',"writer":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}|0),"hash":"([0-9a-f]{64})"\}\Z')
@@ -32,24 +32,26 @@ def beginning(writer: str) -> Link:
 
 def linked(head: Link, record: str) -> tuple[Link, bytes]:
     """The record (a JSON object in ASCII, not an empty one) as the next line of the chain, with its line end."""
-    return all_linked(head, (record,), sha256)
+    writer, seq, before = head
+    digest, line = _line(before, f'{record[:-1]},"writer":"{writer}","seq":{seq + 1}'.encode("ascii"))
+    return Link(writer, seq + 1, digest), line
 
 
-def all_linked(
-    head: Link, records: Iterable[str], digest_of: Callable[[bytes], bytes] = sha256_in_row
-) -> tuple[Link, bytes]:
-    """Records (JSON objects in ASCII, no empty ones) as the next lines of the chain, with their line ends.
-
-    `digest_of` computes SHA-256.
-    """
+def all_linked(head: Link, records: Iterable[str]) -> tuple[Link, bytes]:
+    """Records as the next lines of the chain, each as `linked` makes it, in one."""
     writer, seq, digest = head
     place, lines = f',"writer":"{writer}","seq":', []
     for record in records:
         seq += 1
-        text = f"{record[:-1]}{place}{seq}".encode("ascii")
-        digest = digest_of(digest + text)
-        lines.append(b'%b,"hash":"%b"}\n' % (text, digest.hex().encode("ascii")))
+        digest, line = _line(digest, f"{record[:-1]}{place}{seq}".encode("ascii"))
+        lines.append(line)
     return Link(writer, seq, digest), b"".join(lines)
+
+
+def _line(before: bytes, text: bytes) -> tuple[bytes, bytes]:
+    """The hash of a record and all of it. `before` is the hash before it, `text` the record up to its own hash."""
+    digest = sha256(before + text)
+    return digest, b'%b,"hash":"%b"}\n' % (text, digest.hex().encode("ascii"))
 
 
 def stated(line: bytes) -> Link | None:

@@ -122,6 +122,7 @@ class Drain:
         if now - self._synced_at >= _SYNC_SECONDS:
             self._synced_at = now
             self._sync()
+        self._spool.populate()
         self._deliver()
         if now - self._adopted_at >= _ADOPT_SECONDS and not self.failing:
             self._adopted_at = now
@@ -153,6 +154,10 @@ class Drain:
             self._tell("it cannot be made durable", _cause(error))
 
     def _deliver(self) -> None:
+        """Deliver what there is. What comes meanwhile waits for the next time: many small batches would take from the
+        callers what few large ones do not.
+        """
+        latest = self._spool.head.seq
         while self._batch is not None or self._next():
             batch = self._batch
             assert batch is not None
@@ -161,6 +166,8 @@ class Drain:
             self._spool.delivered(batch.last_seq)
             self._batch = None
             self._spool.prepare()
+            if self._old is None and batch.last_seq >= latest and not self._spool.has_finished():
+                return
 
     def _next(self) -> bool:
         """Take the next batch to be delivered, if there is one."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Literal
@@ -46,15 +45,14 @@ def decision_line(
     trace_id: str = "",
     span_id: str = "",
     interception: Interception | None = None,
-    digest_of: Callable[[bytes], bytes] = sha256,
 ) -> str:
     """The record of one authorization, or with an `interception` of one decision by both layers; without a line end.
 
     `query` is None where no subject could be established (a token that does not verify). `time_ns` is Unix time.
-    `mask` is for `arguments` that are written in full, `digest_of` computes SHA-256 for the others.
+    `mask` is for `arguments` that are written in full.
     """
     decision, grounds, shadow = verdict(answer)
-    asked = _question(query, arguments, mask, digest_of) if query is not None else '"subject":null'
+    asked = _question(query, arguments, mask) if query is not None else '"subject":null'
     carried = _carried(caller, request_id, trace_id, span_id) if caller or request_id or trace_id else ""
     kind, intercepted = "authorize", ""
     if interception is not None:
@@ -173,9 +171,7 @@ def _outcome(outcome: Outcome) -> str:
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
-def _question(
-    query: Query, policy: ArgumentsPolicy, mask: Masking | None, digest_of: Callable[[bytes], bytes] = sha256
-) -> str:
+def _question(query: Query, policy: ArgumentsPolicy, mask: Masking | None) -> str:
     if not isinstance(query, ToolQuery):
         subject = _subject(query.principal, query.on_behalf_of)
         return f'{subject},"action":{_uid(query.action)},"resource":{_uid(query.resource)}'
@@ -184,7 +180,7 @@ def _question(
     text = f"{_subject(query.principal, query.on_behalf_of)},{call}"
     if query.session_id:
         text += f',"session_id":{quoted(query.session_id)}'
-    return text + _arguments(query.arguments, policy, mask, digest_of)
+    return text + _arguments(query.arguments, policy, mask)
 
 
 def _written_call(server: str, tool: str) -> str:
@@ -197,9 +193,7 @@ def _subject(principal: EntityUid, on_behalf_of: EntityUid | None) -> str:
     return subject if on_behalf_of is None else f'{subject},"on_behalf_of":{_uid(on_behalf_of)}'
 
 
-def _arguments(
-    arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None, digest_of: Callable[[bytes], bytes]
-) -> str:
+def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) -> str:
     if policy == "none":
         return ""
     if policy == "full":
@@ -207,7 +201,7 @@ def _arguments(
         shown = arguments.decode("utf-8", "backslashreplace") if mask is None or not arguments else mask(arguments)
         if shown is not None:
             return f',"arguments":{quoted(shown)}'
-    return f',"arguments_sha256":"{digest_of(arguments).hex()}"'
+    return f',"arguments_sha256":"{sha256(arguments).hex()}"'
 
 
 def _uid(uid: EntityUid) -> str:
@@ -227,10 +221,10 @@ _short_call = lru_cache(maxsize=16_384)(_written_call)
 @lru_cache(maxsize=4)  # the records of a batch have one time
 def timestamp(time_ns: int) -> str:
     """RFC 3339 in UTC with microseconds."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+    microseconds = time_ns // 1000
+    return f"{_second(microseconds // 1_000_000)}{microseconds % 1_000_000:06d}Z"
 
 
 @lru_cache(maxsize=4)
 def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))

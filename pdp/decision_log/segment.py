@@ -6,6 +6,7 @@ The rest of the file is zeros, and no line holds a zero byte, so the text ends w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -22,6 +23,8 @@ _HEADER = '{{"kind":"segment","writer":"{0}","seq":{1},"hash":"{2}"}}\n'
 _HEADER_LINE = re.compile(rb'\{"kind":"segment","writer":"[0-9a-f]{32}","seq":[0-9]{1,19},"hash":"[0-9a-f]{64}"\}\n')
 _MAX_HEADER_BYTES = 256
 _MANY_PAGES = 16 * 1024
+#: `MADV_POPULATE_WRITE`, of Linux 5.14 and later.
+_POPULATE_WRITE = 23
 
 
 class Line(NamedTuple):
@@ -62,7 +65,7 @@ class Segment:
             raise
         #: Where the records begin, and where they end.
         self.begin = self.used = 0
-        self._synced = 0
+        self._synced = self._populated = 0
 
     def start(self, head: Link) -> None:
         """Begin it with where the chain stands."""
@@ -90,6 +93,15 @@ class Segment:
         except OSError:
             return False
 
+    def populate(self, count: int) -> None:
+        """Map the memory for the next `count` bytes, as far as the system can, so that no call has to wait for that."""
+        begin = max(self.used, self._populated) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = min(self.used + count, self.size)
+        if begin < end:
+            self._populated = end
+            with contextlib.suppress(OSError):
+                self._memory.madvise(_POPULATE_WRITE, begin, end - begin)
+
     def fits(self, count: int) -> bool:
         """Whether so many more bytes fit."""
         return self.used + count <= self.size
@@ -105,6 +117,8 @@ class Segment:
             # Unlike `msync`, this lets other threads run meanwhile, and on Linux it writes the mapping's pages too.
             os.fdatasync(self._descriptor)
             self._synced = used
+            # What is on disk is mapped for reading again.
+            self._populated = 0
 
     def close(self, *, keep: bool) -> None:
         """Let go of the file. One that is kept shrinks to what is in it, any other is removed."""

@@ -27,6 +27,7 @@ WhenFull = Literal["block", "drop", "deny"]
 _MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 #: What a record gets at its end, or the record of a gap has in all, is less than this.
 _MARK_BYTES = 512
+_LEAST_POPULATED = 64 * 1024
 #: A call without a deadline waits this long for room.
 _MAX_BLOCK_SECONDS = 30.0
 
@@ -65,6 +66,8 @@ class Spool:
         self._held_bytes += segment.size
         segment.start(self.head)
         self._segments.append(segment)
+        #: The segment of the last time, and how much it held then.
+        self._populated_for = segment, segment.used
         self._offset = self._segments[0].begin
         self._read_seq = self.head.seq
 
@@ -199,6 +202,16 @@ class Spool:
                 # A record that was too large says nothing about the others.
                 self.refused = ""
                 self._room.notify_all()
+
+    def populate(self) -> None:
+        """Have memory at hand for about as much as came since the last time."""
+        segment, before = self._segments[-1], self._populated_for
+        self._populated_for = segment, segment.used
+        if segment is not before[0]:
+            # How much came is not known: some of it went into another segment.
+            segment.populate(_LEAST_POPULATED)
+        elif segment.used > before[1]:
+            segment.populate(max(_LEAST_POPULATED, 2 * (segment.used - before[1])))
 
     def backlog_delivered(self) -> None:
         """Everything that was found at the start is delivered."""

@@ -9,7 +9,6 @@ from functools import partial
 
 from pdp.candidate import Difference
 from pdp.cedar.model import ActionQuery, Authorization, Denial, Query
-from pdp.decision_log.digests import sha256_in_row
 from pdp.decision_log.masking import Masking
 from pdp.decision_log.record import ArgumentsPolicy, decision_line, difference_line, interception_line
 from pdp.decision_log.sinks import DecisionSink, Remaining
@@ -108,7 +107,6 @@ class Recorder:
                 caller,
                 trace_id,
                 span_id,
-                digest_of=sha256_in_row,
             )
             for (query, answer, request_id), decision_id in zip(answered, ids, strict=True)
         )
