@@ -108,7 +108,7 @@ class Manifest(_Section):
 
 
 def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
-    """Read `bundle.toml`; an empty manifest and all problems if it is wrong."""
+    """Read `bundle.toml`; the parts of it that are right, and all problems."""
     try:
         text = content.decode()
         # The parser takes a time for such keys that grows with the square of their length.
@@ -126,7 +126,11 @@ def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
     try:
         manifest = Manifest.model_validate(document, context=text)
     except ValidationError as error:
-        return Manifest(), [_value_problem(text, detail["loc"], detail["msg"]) for detail in error.errors()]
+        found = error.errors()
+        # Without the other parts the rest of the bundle would seem wrong where it is not.
+        right = {name: part for name, part in document.items() if name not in {detail["loc"][0] for detail in found}}
+        problems = [_value_problem(text, detail["loc"], detail["msg"]) for detail in found]
+        return Manifest.model_validate(right, context=text), problems
     return manifest, _duplicate_names(manifest)
 
 

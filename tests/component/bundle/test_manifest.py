@@ -57,7 +57,7 @@ def test_keys_have_a_place(location: tuple[str | int, ...], place: tuple[int, in
 def test_lines_are_lines_of_the_file() -> None:
     """Marks that only some programs take for line ends do not shift the lines."""
     manifest, problems = parse_manifest('name = "a\u2028b\x85"\n\u00a0'.encode()[:-2] + b"\nnope = 1\n")
-    assert manifest == Manifest()
+    assert manifest.name == "a\u2028b\x85"
     assert [(problem.line, problem.column) for problem in problems] == [(3, 1)]
 
 
@@ -84,3 +84,16 @@ def test_dots_are_no_nesting(text: str) -> None:
     """Many dots in texts, and many dotted keys, are not taken for one key of many parts."""
     _, problems = parse_manifest(text.encode())
     assert not any("nests" in problem.message for problem in problems)
+
+
+def test_a_mistake_in_one_part_leaves_the_others() -> None:
+    """What is right is read beside what is wrong, so that the rest of the bundle does not seem wrong because of it."""
+    text = (
+        'nmae = "x"\n[action_groups]\nsafe = ["a/b"]\n[context]\nmfa = "Bool"\n[schema]\nprincipal_types = 1\n'
+        '[[interceptor]]\nname = "one"\n'
+    )
+    manifest, problems = parse_manifest(text.encode())
+    assert (manifest.action_groups, manifest.context) == ({"safe": ["a/b"]}, {"mfa": "Bool"})
+    assert (manifest.schema_.principal_types, manifest.interceptor) == ([], [])
+    assert {problem.line for problem in problems} == {1, 7, 8}
+    assert manifest.place("action_groups", "safe") == (3, 1)

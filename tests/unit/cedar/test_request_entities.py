@@ -230,3 +230,18 @@ def test_direct_parents_stay_direct() -> None:
     found = merged.get(EntityUid("User", "a"))
     assert found is not None
     assert found.parents == (EntityUid("Group", "x"),)
+
+
+def test_a_name_that_cedar_reads_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should Cedar ever give back another name than was sent, nobody guesses which of the two is meant."""
+
+    class Renaming:
+        """Reads every entity under one name."""
+
+        @staticmethod
+        def from_json_str(text: str, schema: object) -> str:
+            """The entities as Cedar prints them."""
+            return json.dumps([entity("User", "somebody else") for _ in json.loads(text)])
+
+    monkeypatch.setattr(cedarpy, "Entities", Renaming)
+    assert _refused([entity("User", "a")]) == "has an entity whose name Cedar reads in another way"
