@@ -96,8 +96,8 @@ class CompiledPolicies:
         self._entities = entities
         self._conditions = [rule.policy.condition for rule in rules]
         self._shadows = frozenset(number for number, rule in enumerate(rules) if rule.policy.shadow)
-        #: The answers where one rule alone holds, and no shadow policy applies. Most calls get one of these.
-        self._alone = [authorization_of([rule], has_shadow=False) for rule in rules]
+        #: The answers where one rule alone holds, and no shadow policy applies beside it. Most calls get one of these.
+        self._alone = [authorization_of([rule], has_shadow=rule.policy.shadow) for rule in rules]
         self._principals: BoundedCache[EntityUid, tuple[frozenset[int], Entity | None]] = BoundedCache(size, counts)
         self._members: BoundedCache[tuple[str, tuple[EntityUid, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
