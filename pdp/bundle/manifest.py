@@ -123,15 +123,17 @@ def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
         return Manifest(), [Problem(PATH, 1, 1, "not valid TOML: a number has thousands of digits")]
     except RecursionError:
         return Manifest(), [Problem(PATH, 1, 1, "nests too deeply")]
+    problems: list[Problem] = []
     try:
         manifest = Manifest.model_validate(document, context=text)
     except ValidationError as error:
         found = error.errors()
-        # Without the other parts the rest of the bundle would seem wrong where it is not.
-        right = {name: part for name, part in document.items() if name not in {detail["loc"][0] for detail in found}}
         problems = [_value_problem(text, detail["loc"], detail["msg"]) for detail in found]
-        return Manifest.model_validate(right, context=text), problems
-    return manifest, _duplicate_names(manifest)
+        wrong = {detail["loc"][0] for detail in found}
+        # Without the other parts the rest of the bundle would seem wrong where it is not.
+        right = {name: part for name, part in document.items() if name not in wrong}
+        manifest = Manifest.model_validate(right, context=text)
+    return manifest, [*problems, *_duplicate_names(manifest)]
 
 
 def _duplicate_names(manifest: Manifest) -> list[Problem]:

@@ -8,7 +8,6 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pdp.cedar.cache import BoundedCache, CacheCounts
 from pdp.cedar.entities import Entity, EntityStore
@@ -106,15 +105,17 @@ class CompiledPolicies:
         """What calls of tools match as far as the bundle's entities say, by server and tool with a zero between: pinned
         names have no control characters. A key of one text costs a call less than one of two.
         """
-        shared: dict[Any, Any] = {}
+        shared: dict[tuple[int, ...], tuple[int, ...]] = {}
         return {
             f"{server}\0{name}": self.candidates(tool, self._entities, shared) for (server, name), tool in tools.items()
         }
 
-    def candidates(self, tool: CallableTool, entities: EntityStore, shared: dict[Any, Any] | None = None) -> Candidates:
+    def candidates(
+        self, tool: CallableTool, entities: EntityStore, shared: dict[tuple[int, ...], tuple[int, ...]] | None = None
+    ) -> Candidates:
         """The candidates of calls of one tool, where `entities` say what its action and its server are in.
 
-        Equal parts of candidates that are made with the same `shared` are one object, which is in caches more often.
+        What tools ask of principals alike is one object for all that are made with the same `shared`.
         """
         few: set[int] = set()
         many: list[Table] = []
@@ -157,11 +158,13 @@ class CompiledPolicies:
             # A power of two: one rule holds, and no shadow policy applies.
             answer = candidates.alone[key.bit_length() - 1]
         else:
-            found = candidates.answers.get(key)
-            answer = found or self._answer_of(_at(candidates.numbers, held), has_shadow)
-            if found is None:
-                candidates.keep(key, answer)
+            answer = candidates.answers.get(key) or self._kept_answer(candidates, key, held, has_shadow)
         candidates.last = (key, answer)
+        return answer
+
+    def _kept_answer(self, candidates: Candidates, key: int, held: int, has_shadow: bool) -> Authorization:
+        answer = self._answer_of(_at(candidates.numbers, held), has_shadow)
+        candidates.keep(key, answer)
         return answer
 
     def _answer_of(self, held: list[int], has_shadow: bool) -> Authorization:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 #: OpenSSL looks up its implementation for each new object, which touches so much memory that the processor has to fetch
-#: it anew for every record; for a copy of one that is there already it does not.
+#: it anew for every record. A copy of one that is there already needs less.
 _begun = hashlib.sha256()
 
 

@@ -180,9 +180,7 @@ def _question(query: Query, policy: ArgumentsPolicy, mask: Masking | None) -> st
     text = f"{_subject(query.principal, query.on_behalf_of)},{call}"
     if query.session_id:
         text += f',"session_id":{quoted(query.session_id)}'
-    if policy == "hash":
-        return f'{text},"arguments_sha256":"{sha256(query.arguments).hex()}"'
-    return text if policy == "none" else text + _arguments(query.arguments, mask)
+    return text + _arguments(query.arguments, policy, mask)
 
 
 def _written_call(server: str, tool: str) -> str:
@@ -191,15 +189,19 @@ def _written_call(server: str, tool: str) -> str:
 
 
 def _subject(principal: EntityUid, on_behalf_of: EntityUid | None) -> str:
-    uid = _short_uid(principal) if len(principal.type) + len(principal.id) <= _MAX_KEPT else _written_uid(principal)
-    return f'"subject":{uid}' if on_behalf_of is None else f'"subject":{uid},"on_behalf_of":{_uid(on_behalf_of)}'
+    subject = f'"subject":{_uid(principal)}'
+    return subject if on_behalf_of is None else f'{subject},"on_behalf_of":{_uid(on_behalf_of)}'
 
 
-def _arguments(arguments: bytes, mask: Masking | None) -> str:
-    """The arguments in full, or their digest where nothing of them is to be seen."""
-    # As text, not as JSON: what an agent sent need not be JSON, and is written down as it came.
-    shown = arguments.decode("utf-8", "backslashreplace") if mask is None or not arguments else mask(arguments)
-    return f',"arguments":{quoted(shown)}' if shown is not None else f',"arguments_sha256":"{sha256(arguments).hex()}"'
+def _arguments(arguments: bytes, policy: ArgumentsPolicy, mask: Masking | None) -> str:
+    if policy == "none":
+        return ""
+    if policy == "full":
+        # As text, not as JSON: what an agent sent need not be JSON, and is written down as it came.
+        shown = arguments.decode("utf-8", "backslashreplace") if mask is None or not arguments else mask(arguments)
+        if shown is not None:
+            return f',"arguments":{quoted(shown)}'
+    return f',"arguments_sha256":"{sha256(arguments).hex()}"'
 
 
 def _uid(uid: EntityUid) -> str:

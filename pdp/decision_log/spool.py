@@ -76,12 +76,6 @@ class Spool:
     def write(self, record: str, remaining: Remaining | None = None) -> None:
         """Take a record, without a line end. Raises LogUnavailableError where it cannot be kept and has to be."""
         with self._lock:
-            if not self._state.lost and not self._closed:
-                # Nearly always, and so without the calls that would do the same.
-                head, data = linked(self.head, record)
-                if self._segments[-1].append(data):
-                    self.head = head
-                    return
             if self._append(record):
                 return
             if self._when_full == "drop" and not self._closed:

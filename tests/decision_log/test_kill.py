@@ -91,7 +91,7 @@ def ids(directory: Path) -> Counter[str]:
 def stands_in_log(directory: Path, record_id: str) -> bool:
     """Whether a record is in the log already, which is being written: a file may be renamed, and a line be half there.
 
-    It can be in two files for a moment, or seem to be in none; who asks will ask again.
+    For a moment it can seem to be in none; who asks will ask again.
     """
     text = f'"decision_id":"{record_id}"'.encode()
     for path in directory.glob("log.*"):

@@ -97,3 +97,11 @@ def test_a_mistake_in_one_part_leaves_the_others() -> None:
     assert (manifest.schema_.principal_types, manifest.interceptor) == ([], [])
     assert {problem.line for problem in problems} == {1, 7, 8}
     assert manifest.place("action_groups", "safe") == (3, 1)
+
+
+def test_a_mistake_in_one_part_hides_none_in_another() -> None:
+    """An interceptor that is bound twice is told of although something else is wrong as well."""
+    block = '[[interceptor]]\nname = "a"\nmodule = "interceptors/a.wasm"\nphases = ["request"]\n'
+    _, problems = parse_manifest(f'nmae = "x"\n{block}{block}'.encode())
+    assert [problem.line for problem in problems] == [1, 7]
+    assert problems[1].message == "interceptor `a` is bound twice"

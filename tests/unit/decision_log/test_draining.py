@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pdp.decision_log import draining
+from pdp.decision_log import draining, segment
 from pdp.decision_log.backlog import Batch
 from pdp.decision_log.chain import beginning
 from pdp.decision_log.draining import Checkpoints
@@ -69,21 +69,21 @@ def test_what_comes_meanwhile_waits_for_the_next_time(tmp_path: Path, monkeypatc
 @pytest.fixture
 def begun(tmp_path: Path) -> Segment:
     """A segment without records."""
-    segment = Segment(tmp_path / "1.segment", SIZE)
-    segment.start(beginning("0" * 32))
-    return segment
+    made = Segment(tmp_path / "1.segment", SIZE)
+    made.start(beginning("0" * 32))
+    return made
 
 
-def written(segment: Segment, parts: int = 7) -> bytes:
+def written(begun: Segment, parts: int = 7) -> bytes:
     """All of the segment's file, after so many lines of a page each, memory being populated before each."""
     line = b"x" * (mmap.PAGESIZE - 1) + b"\n"
     for number in range(parts):
-        segment.populate((number + 1) * 3 * mmap.PAGESIZE)
-        assert segment.append(line)
+        begun.populate((number + 1) * 3 * mmap.PAGESIZE)
+        assert begun.append(line)
         if number == 3:
-            segment.sync()
-    assert segment.read(segment.begin, SIZE) == line * parts
-    return segment.path.read_bytes()
+            begun.sync()
+    assert begun.read(begun.begin, SIZE) == line * parts
+    return begun.path.read_bytes()
 
 
 def test_memory_at_hand_holds_nothing(begun: Segment) -> None:
@@ -99,7 +99,7 @@ def test_memory_at_hand_holds_nothing(begun: Segment) -> None:
 def test_memory_is_at_hand(begun: Segment) -> None:
     """What was populated is mapped before anybody writes it."""
     try:
-        begun._memory.madvise(23, 0, mmap.PAGESIZE)
+        begun._memory.madvise(segment._POPULATE_WRITE, 0, mmap.PAGESIZE)
     except OSError:
         pytest.skip("the kernel cannot populate memory")
     before = mapped_kib(begun.path)
@@ -117,7 +117,7 @@ def mapped_kib(path: Path) -> int:
 
 def test_a_system_that_cannot_is_no_hindrance(begun: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where memory cannot be populated (an older kernel), records are written all the same."""
-    monkeypatch.setattr("pdp.decision_log.segment._POPULATE_WRITE", 9_999)
+    monkeypatch.setattr(segment, "_POPULATE_WRITE", 9_999)
     with pytest.raises(OSError, match="Invalid argument"):
         begun._memory.madvise(9_999, 0, SIZE)
     assert written(begun).count(b"\n") == 8
