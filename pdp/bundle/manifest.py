@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
@@ -137,12 +139,14 @@ def parse_manifest(content: bytes) -> tuple[Manifest, list[Problem]]:
 
 
 def _duplicate_names(manifest: Manifest) -> list[Problem]:
-    names = [binding.name for binding in manifest.interceptor]
-    return [
-        Problem(PATH, *manifest.place("interceptor", number, "name"), f"interceptor `{name}` is bound twice")
-        for number, name in enumerate(names)
-        if name in names[:number]
-    ]
+    seen: set[str] = set()
+    problems = []
+    for number, binding in enumerate(manifest.interceptor):
+        if binding.name in seen:
+            place = manifest.place("interceptor", number, "name")
+            problems.append(Problem(PATH, *place, f"interceptor `{binding.name}` is bound twice"))
+        seen.add(binding.name)
+    return problems
 
 
 _DEEP_KEY = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
@@ -166,26 +170,57 @@ def _value_problem(text: str, location: tuple[int | str, ...], message: str) -> 
     return Problem(PATH, *find_key(text, location), f"`{shown}`: {message[:1].lower()}{message[1:]}")
 
 
+class _Places:
+    """Where tables, arrays of tables and plain keys stand in TOML text: line numbers from 0, by name, in order."""
+
+    def __init__(self, text: str) -> None:
+        self.named: dict[str, list[int]] = {}
+        #: The headers of arrays of tables, `[[name]]`.
+        self.elements: dict[str, list[int]] = {}
+        self.columns: list[int] = []
+        for number, line in enumerate(text.split("\n")):
+            bare = line.lstrip()
+            self.columns.append(len(line) - len(bare) + 1)
+            header = _HEADER.match(bare)
+            if header is not None:
+                name = _unquoted(header[2].rpartition(".")[2])
+                if header[1] == "[[":
+                    self.elements.setdefault(name, []).append(number)
+            elif (key := _KEY.match(bare)) is not None:
+                name = _unquoted(key[1])
+            else:
+                continue
+            self.named.setdefault(name, []).append(number)
+
+
+_HEADER = re.compile(r"(\[\[?)([^\[\]]+)\]")
+_KEY = re.compile(r"""("[^"]*"|'[^']*'|[\w-]+)[ \t]*=""")
+
+
+def _unquoted(name: str) -> str:
+    return name.strip().strip("\"'")
+
+
+#: A bundle can have as many mistakes as its file has lines.
+_places_in = lru_cache(maxsize=1)(_Places)
+
+
 def find_key(text: str, location: tuple[int | str, ...]) -> tuple[int, int]:
     """Line and column of a key in TOML text: the deepest part of `location` that can be found, else 1:1.
 
     Good for the tables, arrays of tables and plain keys that a manifest is made of; inline tables give their line.
     """
-    lines = text.split("\n")
-    line_number = 0
-    column = 1
+    places = _places_in(text)
+    line = column = 0
     path = [part for part in location if part != "[key]"]
     for depth, part in enumerate(path):
-        wanted, first = 0, line_number
         if isinstance(part, int):
-            pattern = re.compile(rf"\s*\[\[\s*{re.escape(str(path[depth - 1]))}\s*\]\]")
-            wanted, first = part, 0
+            found = places.elements.get(str(path[depth - 1]), [])[part : part + 1]
         else:
-            name = re.escape(part)
-            pattern = re.compile(rf"\s*(?:\[\[?[^\]]*\b{name}\s*\]|[\"']?{name}[\"']?\s*=)")
-        places = [number for number in range(first, len(lines)) if pattern.match(lines[number])]
-        if len(places) <= wanted:
+            named = places.named.get(part, [])
+            found = named[(at := bisect_left(named, line)) : at + 1]
+        if not found:
             break
-        line_number = places[wanted]
-        column = len(lines[line_number]) - len(lines[line_number].lstrip()) + 1
-    return line_number + 1, column
+        line = found[0]
+        column = places.columns[line] - 1
+    return line + 1, column + 1

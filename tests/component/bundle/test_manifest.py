@@ -105,3 +105,13 @@ def test_a_mistake_in_one_part_hides_none_in_another() -> None:
     _, problems = parse_manifest(f'nmae = "x"\n{block}{block}'.encode())
     assert [problem.line for problem in problems] == [1, 7]
     assert problems[1].message == "interceptor `a` is bound twice"
+
+
+def test_any_number_of_mistakes_have_their_places() -> None:
+    """Each unknown key, and each name that is bound again, is told where it stands."""
+    unknown = "\n".join(f"k{number} = {number}" for number in range(2_000))
+    _, problems = parse_manifest(unknown.encode())
+    assert [problem.line for problem in problems] == list(range(1, 2_001))
+    bound = '[[interceptor]]\nname = "a"\nmodule = "interceptors/a.wasm"\nphases = ["request"]\n'
+    _, problems = parse_manifest((bound * 500).encode())
+    assert [problem.line for problem in problems] == list(range(6, 2_000, 4))
