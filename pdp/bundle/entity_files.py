@@ -11,6 +11,7 @@ from typing import Any
 import cedarpy
 
 from pdp.cedar.entities import check_escapes, uid_from_json
+from pdp.cedar.kept_entities import Kept, Shared, kept
 from pdp.cedar.model import EntityUid, is_action_type
 from pdp.cedar.syntax import LineIndex
 from pdp.errors import Problem
@@ -24,21 +25,25 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class ParsedEntities:
-    """One file's entities as explicit JSON text by type and id, and every uid that is a parent."""
+    """One file's entities as they are kept, by type and id, and every uid that is a parent."""
 
-    texts: Mapping[str, Mapping[str, str]]
+    entities: Mapping[str, Mapping[str, Kept]]
     parents: frozenset[EntityUid]
     problems: tuple[Problem, ...] = ()
 
 
+_Entities = dict[str, dict[str, Kept]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """An entity as written: its JSON text, its offset, its uid and its parents."""
+    """An entity as written: its JSON text, its offset, its uid and its parents; and as it is kept without a schema."""
 
     text: str
     offset: int
     uid: EntityUid
     parents: tuple[EntityUid, ...]
+    kept: Kept
 
 
 class _FileError(ValueError):
@@ -63,22 +68,25 @@ def parse_entities(path: str, text: str, schema: cedarpy.Schema | None) -> Parse
             message = f"`{entity.uid}`: with a schema, actions are declared there"
             problems.append(Problem(path, *lines.position(entity.offset), message))
         seen.add(entity.uid)
-    texts: dict[str, dict[str, str]] = {}
+    entities: _Entities = {}
     for start in range(0, len(raw), _CHUNK):
-        for entity, message in _read_chunk(raw[start : start + _CHUNK], schema, texts):
+        for entity, message in _read_chunk(raw[start : start + _CHUNK], schema, entities):
             problems.append(Problem(path, *lines.position(entity.offset), message))
     parents = frozenset(parent for entity in raw for parent in entity.parents)
-    return ParsedEntities(texts, parents, tuple(problems))
+    return ParsedEntities(entities, parents, tuple(problems))
 
 
 def _scan(text: str) -> tuple[list[_Raw], list[tuple[int, str]]]:
     """The entities of a file as far as it can be read, and what is wrong with it by offset."""
     found: list[_Raw] = []
     offences: list[tuple[int, str]] = []
+    shared: Shared = {}
     try:
         for position, end, value in _elements(text):
             try:
-                found.append(_Raw(text[position:end], position, *_uids(value)))
+                uid, parents = _uids(value)
+                written = text[position:end]
+                found.append(_Raw(written, position, uid, parents, kept(value, parents, written, shared)))
             except ValueError as error:
                 offences.append((position, str(error)))
     except _FileError as error:
@@ -151,10 +159,8 @@ def _uids(value: Any) -> tuple[EntityUid, tuple[EntityUid, ...]]:
     return uid_from_json(value.get("uid")), tuple(uid_from_json(parent) for parent in parents)
 
 
-def _read_chunk(
-    chunk: Sequence[_Raw], schema: cedarpy.Schema | None, texts: dict[str, dict[str, str]]
-) -> list[tuple[_Raw, str]]:
-    """Add the chunk's entities to `texts` as Cedar reads them; the entities it refuses, each with the reason.
+def _read_chunk(chunk: Sequence[_Raw], schema: cedarpy.Schema | None, entities: _Entities) -> list[tuple[_Raw, str]]:
+    """Add the chunk's entities to `entities` as Cedar reads them; the entities it refuses, each with the reason.
 
     Cedar names no culprit, so a refused chunk is halved until single entities are left.
     """
@@ -166,21 +172,24 @@ def _read_chunk(
         if len(chunk) == 1:
             return [(chunk[0], _refusal(chunk[0], schema, str(error)))]
         middle = len(chunk) // 2
-        return _read_chunk(chunk[:middle], schema, texts) + _read_chunk(chunk[middle:], schema, texts)
+        return _read_chunk(chunk[:middle], schema, entities) + _read_chunk(chunk[middle:], schema, entities)
     explicit: dict[EntityUid, dict[str, Any]] = {}
     if schema is not None:
         explicit = {uid_from_json(form["uid"]): form for form in json.loads(str(parsed))}
+    shared: Shared = {}
     for entity in chunk:
-        texts.setdefault(entity.uid.type, {})[entity.uid.id] = _explicit_text(entity, explicit.get(entity.uid))
+        found = _explicit(entity, explicit.get(entity.uid), shared)
+        entities.setdefault(entity.uid.type, {})[entity.uid.id] = found
     return []
 
 
-def _explicit_text(entity: _Raw, form: dict[str, Any] | None) -> str:
+def _explicit(entity: _Raw, form: dict[str, Any] | None, shared: Shared) -> Kept:
     if form is None:
         # Without a schema nothing is implicit: what is written is the explicit form.
-        return entity.text
+        return entity.kept
     # Cedar prints all ancestors that it knows as parents; what is kept is what was written.
-    return json.dumps({**form, "parents": [parent._asdict() for parent in entity.parents]})
+    written = {**form, "parents": [parent._asdict() for parent in entity.parents]}
+    return kept(written, entity.parents, json.dumps(written), shared)
 
 
 def find_entities(text: str) -> dict[EntityUid, tuple[int, int]]:

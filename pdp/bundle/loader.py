@@ -24,6 +24,7 @@ from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.filter_tools import ToolFilter
 from pdp.cedar.index import Rule
+from pdp.cedar.kept_entities import Kept
 from pdp.cedar.model import EntityUid
 from pdp.cedar.options import AuthorizeOptions
 from pdp.cedar.policies import Policy, parse_policies
@@ -244,7 +245,7 @@ class _Build:
 
     def _read_entities(self) -> None:
         schema = self._schema
-        texts = _action_texts(schema, self._tools)
+        entities = _actions(schema, self._tools)
         parents: set[EntityUid] = set()
         for file in self._files("entities/", ".json"):
             text = self._text(file)
@@ -255,9 +256,9 @@ class _Build:
             parsed = self._parses.get(file, digest, parse_entities, file.path, text, cedar_schema)
             self.problems.extend(parsed.problems)
             parents |= parsed.parents
-            self._entity_count += sum(map(len, parsed.texts.values()))
-            self.problems.extend(_merge(texts, parsed.texts, file, text))
-        self._entities = EntityStore(texts)
+            self._entity_count += sum(map(len, parsed.entities.values()))
+            self.problems.extend(_merge(entities, parsed.entities, file, text))
+        self._entities = EntityStore(entities)
         self.problems.extend(self._cycle_problems(self._entities.find_cycles(parents)))
 
     def _cycle_problems(self, cycles: Sequence[EntityUid]) -> Iterable[Problem]:
@@ -306,7 +307,7 @@ def _link_offences(linked: Mapping[int, Rule], validator: Validator) -> dict[int
     return offences
 
 
-def _action_texts(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[str, dict[str, str]]:
+def _actions(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[str, dict[str, Kept]]:
     """The action entities by type and id: from the schema where there is one, otherwise from the tools."""
     if schema is not None:
         forms = json.loads(schema.actions)
@@ -319,19 +320,19 @@ def _action_texts(schema: BundleSchema | None, tools: Sequence[Tool]) -> dict[st
             }
             for tool in tools
         ]
-    texts: dict[str, dict[str, str]] = {}
+    actions: dict[str, dict[str, Kept]] = {}
     for form in forms:
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
-    return texts
+        actions.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
+    return actions
 
 
 def _merge(
-    texts: dict[str, dict[str, str]], added: Mapping[str, Mapping[str, str]], file: SourceFile, text: str
+    entities: dict[str, dict[str, Kept]], added: Mapping[str, Mapping[str, Kept]], file: SourceFile, text: str
 ) -> list[Problem]:
-    """Add one file's entities to `texts`; a problem for each that is there already."""
+    """Add one file's entities to `entities`; a problem for each that is there already."""
     again: list[EntityUid] = []
     for kind, by_id in added.items():
-        known = texts.setdefault(kind, {})
+        known = entities.setdefault(kind, {})
         again.extend(EntityUid(kind, name) for name in known.keys() & by_id.keys())
         known.update(by_id)
     places = find_entities(text) if again else {}

@@ -24,6 +24,9 @@ _ANSWERS = 65_536
 _ANSWERS_OF_EACH = 16
 #: Combinations of groups whose part in scopes is at hand, each counted with its groups.
 _MEMBERS = 65_536
+#: Of so many principals that are not at hand, one is kept: who asks often is soon among them, and of those who ask
+#: once few cost more than being looked up.
+_KEPT_OF = 8
 #: Tables of no more rules are gone through one by one.
 _FEW = 16
 
@@ -91,6 +94,7 @@ class CompiledPolicies:
         counts: CacheCounts | None = None,
     ) -> None:
         self._rules = rules
+        self._missed = 0
         self._index = index
         self._entities = entities
         self._conditions = [rule.policy.condition for rule in rules]
@@ -98,7 +102,7 @@ class CompiledPolicies:
         #: The answers where one rule alone holds, and no shadow policy applies beside it. Most calls get one of these.
         self._alone = [authorization_of([rule], has_shadow=rule.policy.shadow) for rule in rules]
         self._principals: BoundedCache[EntityUid, tuple[frozenset[int], Entity | None]] = BoundedCache(size, counts)
-        self._members: BoundedCache[tuple[str, tuple[EntityUid, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
+        self._members: BoundedCache[tuple[str, tuple[str, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
     def tools(self, tools: Mapping[tuple[str, str], CallableTool]) -> dict[str, Candidates]:
@@ -205,21 +209,23 @@ class CompiledPolicies:
         if known is None:
             entity = entities.get(principal)
             known = self._asked_anew(principal, entity, entities), entity
-            if not is_own and entities.is_small(principal):
+            self._missed += 1
+            if not is_own and not self._missed % _KEPT_OF and entities.is_small(principal):
                 self._principals.put(principal, known)
         asked, facts.last_entity = known
         facts.last_uid = principal
         return asked
 
     def _asked_anew(self, principal: EntityUid, entity: Entity | None, entities: EntityStore) -> frozenset[int]:
-        parents = () if entity is None else entity.parents
+        above = () if entity is None else entity.above
         is_own = entities is not self._entities
-        members = None if is_own else self._members.get((principal.type, parents))
+        members = None if is_own else self._members.get((principal.type, above))
         if members is None:
+            parents = () if entity is None else entity.parents
             places = frozenset(parents).union(*map(entities.ancestors, parents))
             members = self._index.asked_of_members(principal.type, places)
             if not is_own:
-                self._members.put((principal.type, parents), members, 1 + len(parents))
+                self._members.put((principal.type, above), members, 1 + len(parents))
         return self._index.asked_of(principal, members)
 
 

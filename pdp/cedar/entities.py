@@ -9,28 +9,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cedarpy
 
 from pdp.cedar.cache import BoundedCache, shared_text
 from pdp.cedar.cedar_types import ESCAPE_KEYS
+from pdp.cedar.kept_entities import Kept, above_of, attributes_of, parents_of, text_of
 from pdp.cedar.model import EntityUid
 
 #: Entities whose text is longer are read anew each time, so that what is kept stays small.
 _MAX_KEPT_LENGTH = 4_096
 _MAX_KEPT_ID = 256
+_NO_TAGS: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
 class Entity:
-    """One entity in Cedar's explicit JSON form (`__entity` and `__extn` escapes); `parents` are direct."""
+    """One entity in Cedar's explicit JSON form (`__entity` and `__extn` escapes); `parents` are direct.
 
-    uid: EntityUid
-    attrs: Mapping[str, Any]
-    tags: Mapping[str, Any]
-    parents: tuple[EntityUid, ...]
+    They are made when they are first asked for: conditions mostly look at attributes alone.
+    """
+
+    __slots__ = ("_above", "_parents", "attrs", "tags", "uid")
+
+    def __init__(
+        self,
+        uid: EntityUid,
+        attrs: Mapping[str, Any],
+        tags: Mapping[str, Any],
+        parents: tuple[EntityUid, ...] | None,
+        above: tuple[str, ...] | None = None,
+    ) -> None:
+        """Of `parents` and `above` one is enough."""
+        self.uid = uid
+        self.attrs = attrs
+        self.tags = tags
+        self._parents = parents
+        self._above = above
+
+    @property
+    def parents(self) -> tuple[EntityUid, ...]:
+        """What it is in, directly."""
+        if self._parents is None:
+            self._parents = parents_of(self.above)
+        return self._parents
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """The same as types and ids by turns; one object for many entities, and so quick to look up with."""
+        if self._above is None:
+            self._above = above_of(self._parents or ())
+        return self._above
 
 
 def uid_from_json(value: Any) -> EntityUid:
@@ -95,45 +124,55 @@ def _with_shared_texts(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class EntityStore:
-    """Entities by uid, kept as JSON text and read when asked for: a million of them fit in memory.
+    """Entities by uid, read when asked for.
 
-    `texts` maps type to id to the entity's explicit JSON. `base` is looked up for what `texts` lacks, so a request's
-    own entities can lie over the bundle's. Immutable once made; safe to share between threads.
+    `kept` maps type to id to the entity as it is kept. `base` is looked up for what `kept` lacks, so a request's own
+    entities can lie over the bundle's. Immutable once made; safe to share between threads.
     """
 
-    def __init__(self, texts: Mapping[str, Mapping[str, str]], base: EntityStore | None = None) -> None:
-        self._texts = texts
+    def __init__(self, kept: Mapping[str, Mapping[str, Kept]], base: EntityStore | None = None) -> None:
+        self._kept = kept
         self._base = base
         self._ancestors: BoundedCache[EntityUid, frozenset[EntityUid]] = BoundedCache(65_536)
         self._parts: BoundedCache[tuple[EntityUid, bool], _Part] = BoundedCache(16_384)
         self._entities: BoundedCache[EntityUid, Entity] = BoundedCache(8_192)
 
     def __len__(self) -> int:
-        return sum(map(len, self._texts.values())) + (len(self._base) if self._base else 0)
+        return sum(map(len, self._kept.values())) + (len(self._base) if self._base else 0)
 
     def ids(self, entity_type: str) -> Iterator[str]:
         """The ids of the entities of one type, without those of the base."""
-        return iter(self._texts.get(entity_type, {}))
+        return iter(self._kept.get(entity_type, {}))
 
     def text(self, uid: EntityUid) -> str | None:
         """The entity's JSON text, or None where there is no such entity."""
-        text = self._texts.get(uid.type, {}).get(uid.id)
-        return self._base.text(uid) if text is None and self._base is not None else text
+        kept = self._find(uid)
+        return text_of(uid, kept) if isinstance(kept, tuple) else kept
+
+    def _find(self, uid: EntityUid) -> Kept | None:
+        of_type = self._kept.get(uid.type)
+        kept = of_type.get(uid.id) if of_type is not None else None
+        return self._base._find(uid) if kept is None and self._base is not None else kept  # noqa: SLF001 - one of us
 
     def is_small(self, uid: EntityUid) -> bool:
         """Whether the entity may be kept with others. One that does not exist has an id that anybody made up."""
-        text = self.text(uid)
-        return len(uid.id) <= _MAX_KEPT_ID if text is None else len(text) <= _MAX_KEPT_LENGTH
+        kept = self._find(uid)
+        if kept is None:
+            return len(uid.id) <= _MAX_KEPT_ID
+        return isinstance(kept, tuple) or len(kept) <= _MAX_KEPT_LENGTH
 
     def get(self, uid: EntityUid) -> Entity | None:
         """The entity, or None where there is none."""
+        kept = self._find(uid)
+        if kept is None:
+            return None
+        if isinstance(kept, tuple):
+            # Made so quickly that to keep it would cost more.
+            return Entity(uid, attributes_of(kept), _NO_TAGS, None, kept[2])
         entity = self._entities.get(uid)
         if entity is None:
-            text = self.text(uid)
-            if text is None:
-                return None
-            entity = _known_entity(uid, json.loads(text))
-            if len(text) <= _MAX_KEPT_LENGTH:
+            entity = _known_entity(uid, json.loads(kept))
+            if len(kept) <= _MAX_KEPT_LENGTH:
                 self._entities.put(uid, entity)
         return entity
 

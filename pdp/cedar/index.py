@@ -57,10 +57,14 @@ class PolicyIndex:
         self._by_action: dict[_Key, dict[_Key, Table]] = {}
         #: What scopes ask of principals gets numbers: they are compared with each request.
         self._numbers: dict[_Key, int] = {}
+        #: Whom or what they name.
+        self._named: set[EntityUid] = set()
         #: The number of what each rule asks of a principal.
         self.asked: list[int] = []
         for number, rule in enumerate(rules):
             asked = self._numbers.setdefault(_constraint_key(rule.principal), len(self._numbers))
+            if rule.principal.uid is not None:
+                self._named.add(rule.principal.uid)
             self.asked.append(asked)
             for action in _action_keys(rule.policy.scope):
                 tables = self._by_action.setdefault(action, {})
@@ -83,6 +87,8 @@ class PolicyIndex:
 
     def asked_of(self, uid: EntityUid, as_member: frozenset[int]) -> frozenset[int]:
         """The numbers of what scopes ask of principals and this one has, beside what it has as a member."""
+        if uid not in self._named:
+            return as_member
         keys = (uid, ("in", uid), ("is in", uid.type, uid))
         named = [self._numbers[key] for key in keys if key in self._numbers]
         return as_member.union(named) if named else as_member

@@ -16,7 +16,6 @@ import pytest
 
 from pdp.cedar.authorize import Authorizer
 from pdp.cedar.caller_context import CallerContext
-from pdp.cedar.entities import EntityStore
 from pdp.cedar.index import Rule
 from pdp.cedar.model import ActionQuery, Authorization, DenialCode, EntityUid, Query, ToolQuery
 from pdp.cedar.options import AuthorizeOptions
@@ -24,6 +23,7 @@ from pdp.cedar.policies import parse_policies
 from pdp.cedar.policy_model import CallableTool, PolicyModel
 from pdp.cedar.tool_schema import Tool, parse_manifest, schema_text
 from pdp.errors import InvalidRequestError
+from tests.entity_stores import store_of
 from tests.property.worlds import MANIFEST, SCHEMA, World, make_queries, make_world, plain_answer
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220"))
@@ -68,13 +68,10 @@ class Sides:
         for link in self.world.links:
             slots = {slot: EntityUid(**uid) for slot, uid in link["values"].items()}
             rules.append(Rule(link["new_id"], by_id[link["template_id"]], slots))
-        texts: dict[str, dict[str, str]] = {}
         actions = [form for form in json.loads(str(self.entities)) if form["uid"]["type"] == "Action"]
-        for form in [*self.world.entities, *actions]:
-            texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
         return PolicyModel(
             rules=rules,
-            entities=EntityStore(texts),
+            entities=store_of([*self.world.entities, *actions]),
             schema=self.schema,
             tools={(tool.server, tool.name): _callable(tool) for tool in TOOLS},
             principal_types=frozenset({"User"}) if self.schema else None,

@@ -21,6 +21,7 @@ from pdp.cedar.expression_reader import read_conditions
 from pdp.cedar.expressions import Expression, Facts
 from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError
+from tests.entity_stores import store_of
 from tests.property.conditions import Request, make_entities, make_policy, make_request
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220"))
@@ -29,10 +30,7 @@ _POLICIES, _REQUESTS = 12, 10
 
 
 def _store(entities: list[dict[str, object]]) -> EntityStore:
-    texts: dict[str, dict[str, str]] = {}
-    for form in json.loads(json.dumps(entities)):
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
-    return EntityStore(texts)
+    return store_of(json.loads(json.dumps(entities)))
 
 
 def _read(policies: list[str]) -> list[Expression | None]:

@@ -20,6 +20,7 @@ from pdp.cedar.index import PolicyIndex, Rule
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import parse_policies
 from pdp.cedar.policy_model import CallableTool
+from tests.entity_stores import store_of
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220")) // 4
 _REQUESTS = 80
@@ -101,10 +102,7 @@ def _forms(parents: _Parents) -> list[dict[str, Any]]:
 
 
 def _store(parents: _Parents, base: EntityStore | None = None) -> EntityStore:
-    texts: dict[str, dict[str, str]] = {}
-    for form in _forms(parents):
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
-    return EntityStore(texts, base)
+    return store_of(_forms(parents), base)
 
 
 def _overlays(rng: random.Random, base: _Parents, store: EntityStore) -> list[tuple[_Parents, EntityStore]]:

@@ -11,13 +11,11 @@ import pytest
 from pdp.cedar.entities import EntityStore, check_escapes, references, uid_from_json
 from pdp.cedar.model import EntityUid
 from tests.bundles import entity
+from tests.entity_stores import store_of
 
 
 def _store(*forms: dict[str, Any], base: EntityStore | None = None) -> EntityStore:
-    texts: dict[str, dict[str, str]] = {}
-    for form in forms:
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
-    return EntityStore(texts, base)
+    return store_of(forms, base)
 
 
 def _user(name: str) -> EntityUid:

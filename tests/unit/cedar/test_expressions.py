@@ -13,12 +13,12 @@ import pytest
 
 from pdp.cedar.arguments import ToolInput
 from pdp.cedar.cedar_types import Record
-from pdp.cedar.entities import EntityStore
 from pdp.cedar.expressions import Facts
 from pdp.cedar.model import EntityUid
 from pdp.cedar.policies import parse_policies
 from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError, canonical
+from tests.entity_stores import store_of
 
 ADA, READ, DOC = EntityUid("User", "ada"), EntityUid("Action", "read"), EntityUid("Doc", "d")
 TOOL = CallableTool(READ, DOC, ToolInput(Record()))
@@ -55,14 +55,11 @@ CONTEXT: dict[str, Any] = {
 
 def _here(clauses: str, context: dict[str, Any]) -> bool | None:
     """What is said here of a policy with these clauses; None where it is left to Cedar."""
-    texts: dict[str, dict[str, str]] = {}
-    for form in ENTITIES:
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
     [policy] = parse_policies("a.cedar", f"permit(principal, action, resource) {clauses};").policies
     if policy.condition is None:
         return None
     try:
-        found = policy.condition.value(Facts(ADA, TOOL, context, EntityStore(texts)))
+        found = policy.condition.value(Facts(ADA, TOOL, context, store_of(ENTITIES)))
     except UnsureError:
         return None
     return found if type(found) is bool else None

@@ -13,6 +13,7 @@ from pdp.cedar.model import EntityUid
 from pdp.cedar.request_entities import merge_request_entities
 from pdp.errors import InvalidRequestError
 from tests.bundles import entity
+from tests.entity_stores import store_of
 
 _SCHEMA = cedarpy.Schema.from_str(
     "entity Group in [Group]; entity User in [Group] { age?: Long, ip?: ipaddr, boss?: User, names?: Set<String> };"
@@ -20,10 +21,7 @@ _SCHEMA = cedarpy.Schema.from_str(
 
 
 def _base(*forms: dict[str, Any]) -> EntityStore:
-    texts: dict[str, dict[str, str]] = {}
-    for form in forms:
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
-    return EntityStore(texts)
+    return store_of(forms)
 
 
 def _merge(

@@ -14,6 +14,7 @@ from pdp.cedar.entities import EntityStore
 from pdp.cedar.model import EntityUid
 from pdp.cedar.subject_entities import merge_subject_entities
 from pdp.errors import InvalidTokenError
+from tests.entity_stores import store_of
 
 ALICE = EntityUid("User", "alice")
 BOT = EntityUid("Agent", "bot")
@@ -33,10 +34,7 @@ def _form(uid: EntityUid, *parents: str, attrs: Any = None, tags: Any = None) ->
 
 
 def _base(*forms: dict[str, Any]) -> EntityStore:
-    texts: dict[str, dict[str, str]] = {}
-    for form in forms:
-        texts.setdefault(form["uid"]["type"], {})[form["uid"]["id"]] = json.dumps(form)
-    return EntityStore(texts)
+    return store_of(forms)
 
 
 def _refusal(base: EntityStore, *forms: dict[str, Any], schema: cedarpy.Schema | None = None) -> str:
