@@ -3,7 +3,7 @@
 A call is refused when it comes rather than when it has waited: where the queue is full, or where those before it will
 take longer than its caller waits. What a call will cost is told by the size of its message, which is known before
 anything is parsed. Messages that are large go to a lane of their own, which gets half of the threads at most, so that
-batches leave threads to single questions.
+batches leave threads to single questions. While others wait, brief calls are answered in turns (`pdp.turns`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from pdp.limits_config import LimitsConfig
+from pdp.turns import Turn
 
 _log = structlog.get_logger("pdp.rpc")
 
@@ -34,6 +35,9 @@ _UNIT_BYTES: Final = 1_024
 _EXPECT_SECONDS: Final = 1.0
 #: The part of a new measurement in the moving average.
 _NEWEST: Final = 1 / 32
+#: Calls of one turn, and after how long none is added to it.
+_MOST_TOGETHER: Final = 8
+_TURN_SECONDS: Final = 0.001
 
 
 class QueuedCall(Protocol):
@@ -46,11 +50,15 @@ class QueuedCall(Protocol):
     def deadline(self) -> float:
         """When its caller waits no longer, as a time of the queue's clock; infinite for never."""
 
+    @property
+    def brief(self) -> bool:
+        """Whether others, who are answered already, may wait for this one: it takes well below a millisecond."""
+
     def is_gone(self) -> bool:
         """Whether its caller has gone away."""
 
-    def run(self) -> None:
-        """Answer it, in the thread that calls this."""
+    def run(self, turn: Turn) -> None:
+        """Answer it, in the thread that calls this. A brief one may be told when `turn` is settled."""
 
     def refuse(self, why: Refusal) -> None:
         """Tell its caller."""
@@ -101,6 +109,8 @@ class CallQueue:
         self._large = _Lane(max(1, threads // 2), self._max_seconds)
         self._lock = threading.Lock()
         self._number = 0
+        #: Threads that have left their last call and tell what they hold.
+        self._settling = 0
         #: When calls began whose message is awaited, and those that have lost their place, both oldest first.
         self._expected: dict[QueuedCall, float] = {}
         self._silent: dict[QueuedCall, None] = {}
@@ -119,8 +129,8 @@ class CallQueue:
 
     @property
     def in_flight(self) -> int:
-        """Calls that are being answered."""
-        return self._small.running + self._large.running
+        """Calls that are being answered; those that one thread tells last may count as one."""
+        return self._small.running + self._large.running + self._settling
 
     def expect(self, call: QueuedCall, *, always: bool = False) -> bool:
         """Whether a call that begins now would be answered in time; asked before its message is read.
@@ -191,14 +201,13 @@ class CallQueue:
         # Most threads that are woken find that another was quicker.
         if not (self._small.entries or self._large.entries):
             return
-        entry = self._take(None)
-        while entry is not None:
-            try:
-                self._answer(entry)
-            except BaseException:
-                self._finish(entry)
-                raise
-            entry = self._take(entry)
+        turn = Turn()
+        try:
+            self._answer_all(turn)
+        finally:
+            # Mostly it is settled: only where another thread was quicker, or a call failed, is it not.
+            if turn:
+                self._settle_last(turn)
 
     def drain(self) -> Iterator[QueuedCall]:
         """What waits, taken out."""
@@ -235,7 +244,36 @@ class CallQueue:
         self._expected.pop(call, None)
         self._silent.pop(call, None)
 
-    def _answer(self, entry: _Entry) -> None:
+    def _answer_all(self, turn: Turn) -> None:
+        entry = self._take(None)
+        while entry is not None:
+            try:
+                if not entry.call.brief:
+                    turn.settle()
+                self._answer(entry, turn)
+            except BaseException:
+                self._finish(entry)
+                raise
+            entry = self._take(entry)
+
+    def _settle_last(self, turn: Turn) -> None:
+        with self._lock:
+            self._settling += 1
+        try:
+            turn.settle()
+        finally:
+            with self._lock:
+                self._settling -= 1
+
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether there is another call for this turn, and time for it."""
+        try:
+            following = self._small.entries[0].call
+        except IndexError:
+            return False
+        return following.brief and len(turn) < _MOST_TOGETHER and self.clock() - turn.began < _TURN_SECONDS
+
+    def _answer(self, entry: _Entry, turn: Turn) -> None:
         call, now = entry.call, self.clock()
         if call.is_gone() or now >= call.deadline:
             self._count(expired=1)
@@ -244,7 +282,11 @@ class CallQueue:
             self._count(shed=1)
             call.refuse("overloaded")
         else:
-            call.run()
+            if not turn:
+                turn.began = now
+            call.run(turn)
+            if turn and not self._goes_on(turn):
+                turn.settle()
             self._lane_of(call).measure(entry.units, self.clock() - now)
 
     def _count(self, *, shed: int = 0, expired: int = 0) -> None:

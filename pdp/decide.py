@@ -13,6 +13,7 @@ from pdp.sandbox.chain import Chain, ChainQuery, Payload, intercept
 from pdp.sandbox.outcome import Interception, Outcome
 from pdp.sandbox.reply import Envelope
 from pdp.telemetry.scope import layer
+from pdp.turns import tell_others
 
 
 class DecideQuery(NamedTuple):
@@ -50,7 +51,8 @@ def decide(authorizer: Authorizer, chain: Chain, query: DecideQuery, deadline_ns
     if not known or not chain.concerns("request", envelope.server, envelope.tool):
         untouched = Interception(query.arguments or b"{}", False, ())
         return Decided(authorized(authorizer, asked_query(query)), untouched)
-    # 2. The interceptors see the call before anything else does, and may change it.
+    # 2. The interceptors see the call before anything else does, and may change it. They may take long.
+    tell_others()
     chain_query = ChainQuery("request", envelope, Payload(query.arguments))
     began_ns = perf_counter_ns()
     interception = intercept(chain, chain_query, deadline_ns)

@@ -47,7 +47,12 @@ def make_servers(
 
     Raises ConfigError where one cannot listen.
     """
-    decision = Service(decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"], answering, "decide")
+    decision = Service(
+        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+        answering,
+        "decide",
+        brief={"Authorize", "Decide"},
+    )
     admin = Service(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], administering, "admin")
     gateways = [
         Service(asked.descriptor, asked.servicer, "decide", stream_threads=asked.stream_threads, denies_itself=True)

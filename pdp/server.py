@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -63,7 +63,8 @@ class Service:
     Streams that go both ways keep a thread while they are open; `stream_threads` is how many there are for them. With
     `denies_itself`, calls of those who lack the right reach the servicer too, as of somebody who may ask nothing: to
     some gateways an RPC error means that everything may go on. For the same reason its servicer has a method
-    `overloaded` that gives the answer, by the name of an RPC, to a call that there is no time for.
+    `overloaded` that gives the answer, by the name of an RPC, to a call that there is no time for. RPCs in `brief` are
+    answered in turns (`pdp.turns`).
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class Service:
         *,
         stream_threads: int = 0,
         denies_itself: bool = False,
+        brief: Collection[str] = (),
     ) -> None:
         self.denies_itself = denies_itself
+        self.brief = brief
         self.descriptor = descriptor
         self.servicer = servicer
         self.right = right
@@ -254,6 +257,8 @@ class Server:
             return grpc.stream_unary_rpc_method_handler(_Apart(guarded, streams), read, _written)
         if service.denies_itself:
             guarded = _Denying(guarded, service.servicer.overloaded(method.name))  # type: ignore[attr-defined]
+        if method.name in service.brief:
+            guarded.brief = True  # type: ignore[attr-defined]  # for the pool
         return grpc.unary_unary_rpc_method_handler(guarded, read, _written)
 
     def _observed(self, name: str, guarded: Callable[..., Any]) -> Callable[..., Any]:

@@ -76,13 +76,8 @@ class Spool:
     def write(self, record: str, remaining: Remaining | None = None) -> None:
         """Take a record, without a line end. Raises LogUnavailableError where it cannot be kept and has to be."""
         with self._lock:
-            if self._append(record):
-                return
-            if self._when_full == "drop" and not self._closed:
-                self._lose()
-                return
-            if self._when_full == "block" and self._appended_in_time(record, remaining):
-                return
+            kept = self._append(record) or self._kept_without_room(record, _until(remaining))
+        if not kept:
             raise LogUnavailableError("the decision log takes no records at the moment")
 
     def write_all(self, records: Sequence[str], remaining: Remaining | None = None) -> None:
@@ -93,14 +88,31 @@ class Spool:
         for record in records:
             self.write(record, remaining)
 
+    def write_each(self, records: Sequence[tuple[str, Remaining | None]]) -> list[bool]:
+        """Take records of different calls in their order; whether each was kept, or need not be."""
+        with self._lock:
+            if self._append_together([record for record, _ in records]):
+                return [True] * len(records)
+            # All wait from now on, and not each for those before it.
+            ends = [_until(remaining) for _, remaining in records]
+            return [
+                self._append(record) or self._kept_without_room(record, end)
+                for (record, _), end in zip(records, ends, strict=True)
+            ]
+
     def offer(self, record: str) -> bool:
         """Take a record if there is room for it at once."""
         with self._lock:
             return self._append(record)
 
-    def _appended_in_time(self, record: str, remaining: Remaining | None) -> bool:
-        seconds = remaining() if remaining is not None else None
-        end = time.monotonic() + min(_MAX_BLOCK_SECONDS if seconds is None else seconds, _MAX_BLOCK_SECONDS)
+    def _kept_without_room(self, record: str, end: float) -> bool:
+        """Whether the record was kept by `end` after all, or need not be."""
+        if self._when_full == "drop" and not self._closed:
+            self._lose()
+            return True
+        return self._when_full == "block" and self._appended_by(record, end)
+
+    def _appended_by(self, record: str, end: float) -> bool:
         while not self._closed and self._room.wait(end - time.monotonic()):
             if self._append(record):
                 return True
@@ -299,3 +311,9 @@ class Spool:
             for segment in self._segments:
                 segment.close(keep=True)
             self._slot.close()
+
+
+def _until(remaining: Remaining | None) -> float:
+    """Until when a call waits for room, as a time of `time.monotonic`."""
+    seconds = remaining() if remaining is not None else None
+    return time.monotonic() + min(_MAX_BLOCK_SECONDS if seconds is None else seconds, _MAX_BLOCK_SECONDS)

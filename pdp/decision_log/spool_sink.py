@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pdp import turns
 from pdp.decision_log.draining import Checkpoints, Drain, OpenExporter
 from pdp.decision_log.sinks import Line, Remaining, SinkStatus
 from pdp.decision_log.slot import claim
 from pdp.decision_log.spool import Spool, WhenFull
+from pdp.turns import Held
 
 #: How long a slow medium can hold up the end of the service. What it has not taken then stays in the spool.
 _CLOSE_SECONDS = 5.0
@@ -45,8 +47,17 @@ class SpoolSink:
         self._on_error = on_error
 
     def write(self, line: Line, remaining: Remaining | None = None) -> None:
-        """As in `DecisionSink`: the record is in the kernel when this returns."""
-        self._spool.write(line if isinstance(line, str) else line(), remaining)
+        """As in `DecisionSink`: the record is in the kernel when this returns, or before its call is told anything."""
+        turn = turns.current()
+        # Where there is no room, each call waits or fails alone.
+        if turn is None or self._spool.refused or not turn.hold(self, Held(line, remaining)):
+            self._spool.write(line if isinstance(line, str) else line(), remaining)
+
+    def keep_each(self, records: Sequence[Held]) -> list[bool]:
+        """As in `Keeper`. What cannot even be made is not kept, and its own call is to find out why."""
+        made = [(_made(line), remaining) for line, remaining in records]
+        kept = iter(self._spool.write_each([(line, remaining) for line, remaining in made if line is not None]))
+        return [line is not None and next(kept) for line, _ in made]
 
     def write_all(self, lines: Iterable[str], remaining: Remaining | None = None) -> None:
         """As in `DecisionSink`: the records are in the kernel when this returns."""
@@ -74,3 +85,10 @@ class SpoolSink:
             waiting = self.status().lag_records
         if waiting:
             self._on_error(f"{waiting} records wait in the spool")
+
+
+def _made(line: Line) -> str | None:
+    try:
+        return line if isinstance(line, str) else line()
+    except Exception:  # noqa: BLE001 - the log writer: one record must not cost the others theirs
+        return None

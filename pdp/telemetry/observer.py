@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
+from pdp import turns
 from pdp.telemetry.metrics import Metrics
 from pdp.telemetry.scope import CallScope, Span, enter, leave
 from pdp.telemetry.traceparent import Parent, parse
@@ -62,8 +64,11 @@ class Observer:
             raise
         finally:
             leave(token)
-            self.metrics.rpc_seconds.add(time.perf_counter_ns() - began_ns, rpc)
-            self._close(scope, ended)
+            turn = turns.current() if ended == OK else None
+            if turn is None:
+                self._end(scope, began_ns, ended)
+            else:
+                turn.when_told(partial(self._end, scope, began_ns, ended))
 
     def streamed(self, rpc: str, told: Told, answers: Iterator[_Answer], code: Callable[[], str]) -> Iterator[_Answer]:
         """What `answers` gives. It is not timed: how long it takes is for its caller to say."""
@@ -89,6 +94,10 @@ class Observer:
     def _open(self, rpc: str, told: Told) -> CallScope:
         parent = parse(told.traceparent) if told.traceparent else None
         return CallScope(rpc, self.metrics, parent, self._tracer.begin(rpc, parent), told.request_id[:_MAX_ID_LENGTH])
+
+    def _end(self, scope: CallScope, began_ns: int, code: str) -> None:
+        self.metrics.rpc_seconds.add(time.perf_counter_ns() - began_ns, scope.rpc)
+        self._close(scope, code)
 
     def _close(self, scope: CallScope, code: str) -> None:
         if code != OK:

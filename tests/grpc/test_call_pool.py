@@ -14,11 +14,12 @@ from typing import Any
 import grpc
 import pytest
 
-from pdp import call_pool
+from pdp import waiting_call
 from pdp._gen.pdp.v1 import decision_pb2
 from pdp.call_pool import CallPool
 from pdp.call_queue import LARGE_BYTES, Refusal
 from pdp.limits_config import LimitsConfig
+from pdp.turns import Turn
 from tests.grpc.service import failure, serving, tool_call
 from tests.waiting import wait_until
 
@@ -29,6 +30,7 @@ class _Call:
     """A call in the queue that does what `work` says, and notes what becomes of it."""
 
     deadline = math.inf
+    brief = False
 
     def __init__(self, size: int = 0, work: Callable[[], None] = lambda: None) -> None:
         self.size = size
@@ -39,7 +41,7 @@ class _Call:
         """Its caller waits."""
         return False
 
-    def run(self) -> None:
+    def run(self, turn: Turn) -> None:
         """Do the work."""
         self._work()
         self.became = "answered"
@@ -132,12 +134,12 @@ def test_what_waits_is_told_that_the_service_stops() -> None:
 
 def test_the_installed_grpc_is_made_as_expected() -> None:
     """Nobody's threads are held by silent callers unknowingly, after an upgrade of grpc."""
-    assert call_pool.waits_for_messages
+    assert waiting_call.waits_for_messages
 
 
 def test_calls_are_answered_on_another_grpc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where grpc is made differently, it takes the threads as it always did, and calls are answered."""
-    monkeypatch.setattr(call_pool, "waits_for_messages", False)
+    monkeypatch.setattr(waiting_call, "waits_for_messages", False)
     with serving(tmp_path) as service:
         assert service.decision.Authorize(tool_call(), timeout=10.0).decision == decision_pb2.DECISION_ALLOW
 
@@ -239,9 +241,15 @@ def _ends(pool: ThreadPoolExecutor, handler: Callable[..., Any]) -> tuple[object
         pool.shutdown(wait=True)
 
 
+@pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize("name", sorted(_HANDLERS))
-def test_calls_end_as_grpc_ends_them(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A handler's answer, status, metadata or exception reach its caller as they do on grpc's own pool."""
+def test_calls_end_as_grpc_ends_them(
+    name: str, brief: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler's answer, status, metadata or exception reach its caller as they do on grpc's own pool, also if it is
+    answered in a turn.
+    """
     caplog.set_level(logging.CRITICAL)
     handler = _HANDLERS[name]
+    monkeypatch.setattr(handler, "brief", brief, raising=False)
     assert _ends(CallPool(1, LimitsConfig()), handler) == _ends(ThreadPoolExecutor(1), handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,11 @@ import pytest
 
 from pdp._gen.pdp.v1 import decision_pb2, interceptor_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
+from pdp.cedar.model import EntityUid
+from pdp.decide import DecideQuery
+from pdp.decide import decide as both_layers
+from pdp.sandbox.reply import Envelope
+from pdp.turns import Turn
 from tests.bundles import Files, manifest, tool
 from tests.grpc.service import TIMEOUT_SECONDS, Service, error_info, failure, serving, tool_call
 from tests.modules import answering, binding, deny, looping, transform
@@ -176,6 +182,22 @@ def test_the_callers_deadline_bounds_both(service: Service) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         service.decision.Decide(question, timeout=0.05)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(("name", "told"), [("denied", True), ("plain", False)])
+def test_nobody_waits_for_an_interceptor(service: Service, name: str, told: bool) -> None:
+    """Calls that the same thread has answered are told before interceptors run, and need not be where none do."""
+    turn, heard = Turn(), list[str]()
+    turn.begin()
+    turn.put(lambda: heard.append("told"), lambda: heard.append("again"))
+    turn.end()
+    turn.begin()
+    snapshot = service.app.store.current()
+    query = DecideQuery(Envelope(EntityUid("Agent", "a"), "srv", name), b'{"n":5}')
+    decided = both_layers(snapshot.authorizer, snapshot.chain, query, time.monotonic_ns() + 10**10)
+    turn.end()
+    assert heard == ["told"] * told
+    assert decided.authorization.allowed is not told
 
 
 def test_a_shadow_interceptor_is_reported(service: Service) -> None:

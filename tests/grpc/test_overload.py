@@ -20,7 +20,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
-from pdp import call_pool
+from pdp import waiting_call
 from pdp._gen.agentgateway.dev.ext_mcp import ext_mcp_pb2
 from pdp._gen.pdp.v1 import admin_service_pb2, decision_pb2, interceptor_pb2
 from pdp._gen.pdp.v1 import decision_service_pb2 as pb
@@ -99,7 +99,7 @@ def test_a_clock_that_fails_does_not_end_the_service(tmp_path: Path, monkeypatch
     def fail(_: float) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(call_pool, "time", SimpleNamespace(time=time.time, sleep=fail))
+    monkeypatch.setattr(waiting_call, "time", SimpleNamespace(time=time.time, sleep=fail))
     with _busy(tmp_path, limits={"queued_calls": 1, "queue_ms": 10_000}) as (service, held):
         waiting = _ask(service, "first")
         wait_until(lambda: _queue(service).queued == 1, "a call is queued")

@@ -200,6 +200,15 @@ def test_an_open_listener_has_no_admin_service(tmp_path: Path) -> None:
 # --- draining --------------------------------------------------------------------------------------------------------
 
 
+def _refuses(address: str) -> bool:
+    with connect(address) as late:
+        try:
+            call_method(late, DECISION.methods[0], question(), timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.UNAVAILABLE
+        return False
+
+
 def test_draining_says_so_and_finishes_what_was_begun(tmp_path: Path) -> None:
     """While the service drains its health is NOT_SERVING, new calls are refused, and the one begun ends well."""
     seen: list[int] = []
@@ -221,9 +230,8 @@ def test_draining_says_so_and_finishes_what_was_begun(tmp_path: Path) -> None:
         stopping = threading.Thread(target=service.app._servers[0].stop)
         stopping.start()
         wait_until(lambda: seen == [SERVING, NOT_SERVING], "the watcher sees NOT_SERVING")
-        with connect(service.address) as late:
-            error = failure(call_method, late, DECISION.methods[0], question(), timeout=5.0)
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
+        # It says so a moment before it does so.
+        wait_until(lambda: _refuses(service.address), "it takes no calls")
         held.release.set()
         assert reload.result().revision
         service.channel.close()  # ends the watch

@@ -10,6 +10,7 @@ import pytest
 
 from pdp.call_queue import LARGE_BYTES, CallQueue, QueueThreads, Refusal
 from pdp.limits_config import LimitsConfig
+from pdp.turns import Turn
 from tests.waiting import wait_until
 
 
@@ -27,9 +28,14 @@ class Call:
     """A call that notes what becomes of it, and does what `work` says."""
 
     def __init__(
-        self, size: int = 0, deadline: float = math.inf, work: Callable[[], None] = lambda: None, gone: bool = False
+        self,
+        size: int = 0,
+        deadline: float = math.inf,
+        work: Callable[[], None] = lambda: None,
+        gone: bool = False,
+        brief: bool = False,
     ) -> None:
-        self.size, self.deadline = size, deadline
+        self.size, self.deadline, self.brief = size, deadline, brief
         self._work, self._gone = work, gone
         self.became = ""
 
@@ -37,10 +43,17 @@ class Call:
         """As the test says."""
         return self._gone
 
-    def run(self) -> None:
-        """Do the work."""
-        self.became = "answered"
+    def run(self, turn: Turn) -> None:
+        """Do the work; of a brief call the end of the turn tells."""
         self._work()
+        if self.brief:
+            self.became = "held"
+            turn.put(self._told, self._told)
+        else:
+            self.became = "answered"
+
+    def _told(self) -> None:
+        self.became = "answered"
 
     def refuse(self, why: Refusal) -> None:
         """Note it."""
@@ -278,6 +291,103 @@ def test_a_call_that_fails_leaves_nothing_behind() -> None:
     with pytest.raises(ValueError, match="on purpose"):
         queue.work()
     assert (queue.in_flight, queue.bytes) == (0, 0)
+
+
+def test_brief_calls_are_told_together() -> None:
+    """While brief calls follow, at most eight are answered before the first is told."""
+    held: list[int] = []
+    calls: list[Call] = []
+
+    def look() -> None:
+        held.append(sum(call.became == "held" for call in calls))
+
+    queue = _queue(Clock())
+    calls += [Call(work=look, brief=True) for _ in range(20)]
+    assert all(queue.put(call) for call in calls)
+    queue.work()
+    assert held == [*range(8), *range(8), *range(4)]
+    assert all(call.became == "answered" for call in calls)
+
+
+def test_nobody_waits_for_a_call_that_may_take_long() -> None:
+    """Before one that is not brief all are told, also where another thread took the brief one that was to follow."""
+    seen: list[list[str]] = []
+    calls: list[Call] = []
+
+    def look() -> None:
+        seen.append([call.became for call in calls])
+
+    queue = _queue(Clock(), threads=2)
+    long = Call(LARGE_BYTES, work=look)
+    calls += [Call(brief=True), Call(brief=True), Call(work=look)]
+    assert all(queue.put(call) for call in calls)
+    queue.work()
+    # Its message is large, so it stands in the other lane, where nobody looks before it is taken.
+    more = [Call(brief=True), long, Call(brief=True)]
+    calls[:] = more
+    assert all(queue.put(call) for call in more)
+    queue.work()
+    assert seen == [["answered", "answered", ""], ["answered", "", ""]]
+
+
+def test_a_turn_lasts_a_moment() -> None:
+    """Where brief calls take longer than they should, the first is told after a millisecond."""
+    clock, held = Clock(), list[int]()
+    queue = _queue(clock)
+    calls: list[Call] = []
+
+    def slow() -> None:
+        held.append(sum(call.became == "held" for call in calls))
+        clock.now += 0.0006
+
+    calls += [Call(work=slow, brief=True) for _ in range(6)]
+    assert all(queue.put(call) for call in calls)
+    queue.work()
+    assert held == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_call_that_fails_leaves_nobody_untold() -> None:
+    """What was answered before it in the same turn is told."""
+
+    def fail() -> None:
+        raise ValueError("on purpose")
+
+    queue = _queue(Clock())
+    first = Call(brief=True)
+    assert queue.put(first)
+    assert queue.put(Call(brief=True, work=fail))
+    with pytest.raises(ValueError, match="on purpose"):
+        queue.work()
+    assert first.became == "answered"
+    assert queue.in_flight == 0
+
+
+def test_calls_that_are_told_last_are_in_flight() -> None:
+    """Where another thread takes the call that was to follow, the others are told, and count as answered until then."""
+    in_flight: list[int] = []
+
+    class Stealing(Clock):
+        queue: CallQueue | None = None
+
+        def __call__(self) -> float:
+            queue, self.queue = self.queue, None
+            if queue is not None:
+                assert [call.brief for call in queue.drain()] == [True]
+            return super().__call__()
+
+    class First(Call):
+        def run(self, turn: Turn) -> None:
+            # The queue looks whether another follows, and then at the clock.
+            clock.queue = queue
+            turn.put(lambda: in_flight.append(queue.in_flight), lambda: None)
+
+    clock = Stealing()
+    queue = _queue(clock)
+    assert queue.put(First(brief=True))
+    assert queue.put(Call(brief=True))
+    queue.work()
+    assert in_flight == [1]
+    assert queue.in_flight == 0
 
 
 def test_what_waits_can_be_taken_out() -> None:
