@@ -164,7 +164,7 @@ class AuthorizeConfig(_Section):
     decision_cache: Annotated[int, Field(ge=0)] = 10_000
     #: Policies held in parsed slices, some kilobytes each.
     slice_cache: _Positive = 100_000
-    #: Combinations of subject, tool and server whose policies and entities are at hand, and subjects besides.
+    #: Combinations of subject, tool and server whose policies and entities are at hand.
     shape_cache: _Positive = 32_768
 
 

@@ -37,13 +37,13 @@ _Entities = dict[str, dict[str, Kept]]
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """An entity as written: its JSON text, its offset, its uid and its parents; and as it is kept without a schema."""
+    """An entity as written: its JSON text, its offset, its uid and its parents; and as it is kept, if that is known."""
 
     text: str
     offset: int
     uid: EntityUid
     parents: tuple[EntityUid, ...]
-    kept: Kept
+    kept: Kept | None
 
 
 class _FileError(ValueError):
@@ -54,10 +54,11 @@ class _FileError(ValueError):
         self.offset = offset
 
 
-def parse_entities(path: str, text: str, schema: cedarpy.Schema | None) -> ParsedEntities:
-    """Read one entity file. With a schema every entity must conform to it."""
+def parse_entities(path: str, text: str, schema: cedarpy.Schema | None, shared: Shared) -> ParsedEntities:
+    """Read one entity file. With a schema every entity must conform to it. `shared` is that of all files."""
     lines = LineIndex(text)
-    raw, offences = _scan(text)
+    # Without a schema nothing is implicit: what is written is the explicit form.
+    raw, offences = _scan(text, shared if schema is None else None)
     problems = [Problem(path, *lines.position(offset), message) for offset, message in offences]
     seen: set[EntityUid] = set()
     for entity in raw:
@@ -70,23 +71,26 @@ def parse_entities(path: str, text: str, schema: cedarpy.Schema | None) -> Parse
         seen.add(entity.uid)
     entities: _Entities = {}
     for start in range(0, len(raw), _CHUNK):
-        for entity, message in _read_chunk(raw[start : start + _CHUNK], schema, entities):
+        for entity, message in _read_chunk(raw[start : start + _CHUNK], schema, entities, shared):
             problems.append(Problem(path, *lines.position(entity.offset), message))
     parents = frozenset(parent for entity in raw for parent in entity.parents)
     return ParsedEntities(entities, parents, tuple(problems))
 
 
-def _scan(text: str) -> tuple[list[_Raw], list[tuple[int, str]]]:
-    """The entities of a file as far as it can be read, and what is wrong with it by offset."""
+def _scan(text: str, shared: Shared | None) -> tuple[list[_Raw], list[tuple[int, str]]]:
+    """The entities of a file as far as it can be read, and what is wrong with it by offset.
+
+    They are kept as written if there is something `shared`.
+    """
     found: list[_Raw] = []
     offences: list[tuple[int, str]] = []
-    shared: Shared = {}
     try:
         for position, end, value in _elements(text):
             try:
                 uid, parents = _uids(value)
                 written = text[position:end]
-                found.append(_Raw(written, position, uid, parents, kept(value, parents, written, shared)))
+                parts = None if shared is None else kept(value, uid, parents, written, shared)
+                found.append(_Raw(written, position, uid, parents, parts))
             except ValueError as error:
                 offences.append((position, str(error)))
     except _FileError as error:
@@ -159,7 +163,9 @@ def _uids(value: Any) -> tuple[EntityUid, tuple[EntityUid, ...]]:
     return uid_from_json(value.get("uid")), tuple(uid_from_json(parent) for parent in parents)
 
 
-def _read_chunk(chunk: Sequence[_Raw], schema: cedarpy.Schema | None, entities: _Entities) -> list[tuple[_Raw, str]]:
+def _read_chunk(
+    chunk: Sequence[_Raw], schema: cedarpy.Schema | None, entities: _Entities, shared: Shared
+) -> list[tuple[_Raw, str]]:
     """Add the chunk's entities to `entities` as Cedar reads them; the entities it refuses, each with the reason.
 
     Cedar names no culprit, so a refused chunk is halved until single entities are left.
@@ -172,29 +178,26 @@ def _read_chunk(chunk: Sequence[_Raw], schema: cedarpy.Schema | None, entities: 
         if len(chunk) == 1:
             return [(chunk[0], _refusal(chunk[0], schema, str(error)))]
         middle = len(chunk) // 2
-        return _read_chunk(chunk[:middle], schema, entities) + _read_chunk(chunk[middle:], schema, entities)
+        halves = chunk[:middle], chunk[middle:]
+        return [refused for half in halves for refused in _read_chunk(half, schema, entities, shared)]
     explicit: dict[EntityUid, dict[str, Any]] = {}
     if schema is not None:
         explicit = {uid_from_json(form["uid"]): form for form in json.loads(str(parsed))}
-    shared: Shared = {}
     for entity in chunk:
-        found = _explicit(entity, explicit.get(entity.uid), shared)
+        found = entity.kept or _explicit(entity, explicit[entity.uid], shared)
         entities.setdefault(entity.uid.type, {})[entity.uid.id] = found
     return []
 
 
-def _explicit(entity: _Raw, form: dict[str, Any] | None, shared: Shared) -> Kept:
-    if form is None:
-        # Without a schema nothing is implicit: what is written is the explicit form.
-        return entity.kept
+def _explicit(entity: _Raw, form: dict[str, Any], shared: Shared) -> Kept:
     # Cedar prints all ancestors that it knows as parents; what is kept is what was written.
     written = {**form, "parents": [parent._asdict() for parent in entity.parents]}
-    return kept(written, entity.parents, json.dumps(written), shared)
+    return kept(written, entity.uid, entity.parents, json.dumps(written), shared)
 
 
 def find_entities(text: str) -> dict[EntityUid, tuple[int, int]]:
     """Line and column of each entity in an entity file; of the first where one is there twice."""
-    raw, _ = _scan(text)
+    raw, _ = _scan(text, None)
     lines = LineIndex(text)
     return {entity.uid: lines.position(entity.offset) for entity in reversed(raw)}
 

@@ -24,7 +24,7 @@ from pdp.cedar.caller_context import CallerContext
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.filter_tools import ToolFilter
 from pdp.cedar.index import Rule
-from pdp.cedar.kept_entities import Kept
+from pdp.cedar.kept_entities import Kept, Shared
 from pdp.cedar.model import EntityUid
 from pdp.cedar.options import AuthorizeOptions
 from pdp.cedar.policies import Policy, parse_policies
@@ -247,13 +247,14 @@ class _Build:
         schema = self._schema
         entities = _actions(schema, self._tools)
         parents: set[EntityUid] = set()
+        shared = Shared()
         for file in self._files("entities/", ".json"):
             text = self._text(file)
             if text is None:
                 continue
             cedar_schema = schema.schema if schema else None
             digest = schema.digest if schema else ""
-            parsed = self._parses.get(file, digest, parse_entities, file.path, text, cedar_schema)
+            parsed = self._parses.get(file, digest, parse_entities, file.path, text, cedar_schema, shared)
             self.problems.extend(parsed.problems)
             parents |= parsed.parents
             self._entity_count += sum(map(len, parsed.entities.values()))

@@ -112,9 +112,7 @@ class Authorizer:
         counts = options.counts
         self._strict = options.strict_policy_errors
         self._slices = PolicySlices(model.rules, options.slice_cache, options.counts.slice)
-        self._compiled = CompiledPolicies(
-            model.rules, self._slices.index, model.entities, options.shape_cache, counts.principal
-        )
+        self._compiled = CompiledPolicies(model.rules, self._slices.index, model.entities)
         self._candidates = self._compiled.tools(model.tools)
         self._evaluator = options.evaluator
         self._evaluators = counts.evaluators

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pdp.cedar.cache import BoundedCache, CacheCounts
-from pdp.cedar.entities import Entity, EntityStore
+from pdp.cedar.cache import BoundedCache
+from pdp.cedar.entities import EntityStore
 from pdp.cedar.evaluate import authorization_of
 from pdp.cedar.expressions import Expression, Facts
 from pdp.cedar.index import PolicyIndex, Rule, Table, rules_of
+from pdp.cedar.kept_entities import Lineage
 from pdp.cedar.model import Authorization, EntityUid
 from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError
@@ -22,11 +23,6 @@ from pdp.cedar.values import UnsureError
 _ANSWERS = 65_536
 #: Those at hand beside the candidates.
 _ANSWERS_OF_EACH = 16
-#: Combinations of groups whose part in scopes is at hand, each counted with its groups.
-_MEMBERS = 65_536
-#: Of so many principals that are not at hand, one is kept: who asks often is soon among them, and of those who ask
-#: once few cost more than being looked up.
-_KEPT_OF = 8
 #: Tables of no more rules are gone through one by one.
 _FEW = 16
 
@@ -80,29 +76,20 @@ class Candidates:
 
 
 class CompiledPolicies:
-    """Answers for one snapshot. Safe to share between threads; what it keeps dies with it.
+    """Answers for one snapshot, whose entities are `entities`. Safe to share between threads."""
 
-    `entities` are the bundle's. `size` bounds the principals that are kept, `counts` tells how often they were found.
-    """
-
-    def __init__(
-        self,
-        rules: Sequence[Rule],
-        index: PolicyIndex,
-        entities: EntityStore,
-        size: int,
-        counts: CacheCounts | None = None,
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], index: PolicyIndex, entities: EntityStore) -> None:
         self._rules = rules
-        self._missed = 0
         self._index = index
         self._entities = entities
         self._conditions = [rule.policy.condition for rule in rules]
         self._shadows = frozenset(number for number, rule in enumerate(rules) if rule.policy.shadow)
         #: The answers where one rule alone holds, and no shadow policy applies beside it. Most calls get one of these.
         self._alone = [authorization_of([rule], has_shadow=rule.policy.shadow) for rule in rules]
-        self._principals: BoundedCache[EntityUid, tuple[frozenset[int], Entity | None]] = BoundedCache(size, counts)
-        self._members: BoundedCache[tuple[str, tuple[str, ...]], frozenset[int]] = BoundedCache(_MEMBERS)
+        #: Says of what a lineage remembers that it is of these policies: the next ones may have the same entities.
+        self._mark = object()
+        #: What lineages remember; for all that are asked the same there is one object.
+        self._of_members: dict[frozenset[int], tuple[object, frozenset[int]]] = {}
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
     def tools(self, tools: Mapping[tuple[str, str], CallableTool]) -> dict[str, Candidates]:
@@ -201,32 +188,24 @@ class CompiledPolicies:
         return not self._shadows.isdisjoint(rules_of(candidates.many, asked))
 
     def _asked_of(self, facts: Facts) -> frozenset[int]:
-        """What scopes ask of principals and this one has. Conditions mostly look at it too, so it is looked up once."""
-        principal, entities = facts.principal, facts.entities
+        """What scopes ask of principals and this one has."""
+        principal, entity = facts.principal, facts.principal_entity
+        if entity is None:
+            return self._index.asked_of(principal, self._index.asked_of_members(principal.type, ()))
+        lineage: Lineage = entity[1] if isinstance(entity, tuple) else entity.lineage
+        mark, members = lineage.asked
         # A request's own entities can say what a principal is and is in, for this request alone.
-        is_own = entities is not self._entities
-        known = None if is_own else self._principals.get(principal)
-        if known is None:
-            entity = entities.get(principal)
-            known = self._asked_anew(principal, entity, entities), entity
-            self._missed += 1
-            if not is_own and not self._missed % _KEPT_OF and entities.is_small(principal):
-                self._principals.put(principal, known)
-        asked, facts.last_entity = known
-        facts.last_uid = principal
-        return asked
-
-    def _asked_anew(self, principal: EntityUid, entity: Entity | None, entities: EntityStore) -> frozenset[int]:
-        above = () if entity is None else entity.above
-        is_own = entities is not self._entities
-        members = None if is_own else self._members.get((principal.type, above))
-        if members is None:
-            parents = () if entity is None else entity.parents
-            places = frozenset(parents).union(*map(entities.ancestors, parents))
-            members = self._index.asked_of_members(principal.type, places)
-            if not is_own:
-                self._members.put((principal.type, above), members, 1 + len(parents))
+        if mark is not self._mark or facts.entities is not self._entities:
+            members = self._asked_of_members(lineage, facts.entities)
         return self._index.asked_of(principal, members)
+
+    def _asked_of_members(self, lineage: Lineage, entities: EntityStore) -> frozenset[int]:
+        parents = lineage.parents
+        places = frozenset(parents).union(*map(entities.ancestors, parents))
+        members = self._index.asked_of_members(lineage.type, places)
+        if entities is self._entities:
+            lineage.asked = self._of_members.setdefault(members, (self._mark, members))
+        return members
 
 
 def _at(numbers: Sequence[int], places: int) -> list[int]:

@@ -9,57 +9,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import cedarpy
 
 from pdp.cedar.cache import BoundedCache, shared_text
 from pdp.cedar.cedar_types import ESCAPE_KEYS
-from pdp.cedar.kept_entities import Kept, above_of, attributes_of, parents_of, text_of
+from pdp.cedar.kept_entities import Kept, Lineage, Packed, attributes_of, text_of
 from pdp.cedar.model import EntityUid
 
 #: Entities whose text is longer are read anew each time, so that what is kept stays small.
 _MAX_KEPT_LENGTH = 4_096
-_MAX_KEPT_ID = 256
 _NO_TAGS: Mapping[str, Any] = {}
 
 
+@dataclass(frozen=True)
 class Entity:
-    """One entity in Cedar's explicit JSON form (`__entity` and `__extn` escapes); `parents` are direct.
+    """One entity in Cedar's explicit JSON form (`__entity` and `__extn` escapes); `parents` are direct."""
 
-    They are made when they are first asked for: conditions mostly look at attributes alone.
-    """
+    uid: EntityUid
+    attrs: Mapping[str, Any]
+    tags: Mapping[str, Any]
+    parents: tuple[EntityUid, ...]
 
-    __slots__ = ("_above", "_parents", "attrs", "tags", "uid")
-
-    def __init__(
-        self,
-        uid: EntityUid,
-        attrs: Mapping[str, Any],
-        tags: Mapping[str, Any],
-        parents: tuple[EntityUid, ...] | None,
-        above: tuple[str, ...] | None = None,
-    ) -> None:
-        """Of `parents` and `above` one is enough."""
-        self.uid = uid
-        self.attrs = attrs
-        self.tags = tags
-        self._parents = parents
-        self._above = above
-
-    @property
-    def parents(self) -> tuple[EntityUid, ...]:
-        """What it is in, directly."""
-        if self._parents is None:
-            self._parents = parents_of(self.above)
-        return self._parents
-
-    @property
-    def above(self) -> tuple[str, ...]:
-        """The same as types and ids by turns; one object for many entities, and so quick to look up with."""
-        if self._above is None:
-            self._above = above_of(self._parents or ())
-        return self._above
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What it is and what it is in."""
+        return Lineage(self.uid.type, self.parents)
 
 
 def uid_from_json(value: Any) -> EntityUid:
@@ -111,9 +89,10 @@ def entity_from_json(value: Mapping[str, Any]) -> Entity:
 
 def _known_entity(uid: EntityUid, value: Mapping[str, Any]) -> Entity:
     """The same, for what was read before and found to be well-formed."""
-    parents = (parent.get("__entity", parent) for parent in value.get("parents", ()))
-    parts = _with_shared_texts(value.get("attrs", {})), value.get("tags", {})
-    return Entity(uid, *parts, tuple([EntityUid(parent["type"], parent["id"]) for parent in parents]))
+    written = (parent.get("__entity", parent) for parent in value.get("parents", ()))
+    parents = tuple([EntityUid(parent["type"], parent["id"]) for parent in written])
+    attributes = _with_shared_texts(value.get("attrs", {}))
+    return Entity(uid, attributes, value.get("tags", {}), parents)
 
 
 def _with_shared_texts(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,59 +125,65 @@ class EntityStore:
 
     def text(self, uid: EntityUid) -> str | None:
         """The entity's JSON text, or None where there is no such entity."""
-        kept = self._find(uid)
+        kept = self._kept.get(uid.type, {}).get(uid.id)
+        if kept is None and self._base is not None:
+            return self._base.text(uid)
         return text_of(uid, kept) if isinstance(kept, tuple) else kept
 
-    def _find(self, uid: EntityUid) -> Kept | None:
+    def look(self, uid: EntityUid) -> Packed | Entity | None:
+        """The entity as it is at hand, to look at a part of it; None where there is none."""
         of_type = self._kept.get(uid.type)
         kept = of_type.get(uid.id) if of_type is not None else None
-        return self._base._find(uid) if kept is None and self._base is not None else kept  # noqa: SLF001 - one of us
-
-    def is_small(self, uid: EntityUid) -> bool:
-        """Whether the entity may be kept with others. One that does not exist has an id that anybody made up."""
-        kept = self._find(uid)
-        if kept is None:
-            return len(uid.id) <= _MAX_KEPT_ID
-        return isinstance(kept, tuple) or len(kept) <= _MAX_KEPT_LENGTH
+        if kept is None and self._base is not None:
+            return self._base.look(uid)
+        return self._read(uid, kept) if isinstance(kept, str) else kept
 
     def get(self, uid: EntityUid) -> Entity | None:
         """The entity, or None where there is none."""
-        kept = self._find(uid)
-        if kept is None:
-            return None
-        if isinstance(kept, tuple):
+        found = self.look(uid)
+        if isinstance(found, tuple):
             # Made so quickly that to keep it would cost more.
-            return Entity(uid, attributes_of(kept), _NO_TAGS, None, kept[2])
+            return Entity(uid, attributes_of(found), _NO_TAGS, found[1].parents)
+        return found
+
+    def _read(self, uid: EntityUid, text: str) -> Entity:
         entity = self._entities.get(uid)
         if entity is None:
-            entity = _known_entity(uid, json.loads(kept))
-            if len(kept) <= _MAX_KEPT_LENGTH:
+            entity = _known_entity(uid, json.loads(text))
+            if len(text) <= _MAX_KEPT_LENGTH:
                 self._entities.put(uid, entity)
         return entity
+
+    def _parents(self, uid: EntityUid) -> tuple[EntityUid, ...] | None:
+        """What it is in, directly; None for an entity that does not exist."""
+        found = self.look(uid)
+        if isinstance(found, tuple):
+            lineage: Lineage = found[1]
+            return lineage.parents
+        return None if found is None else found.parents
 
     def ancestors(self, uid: EntityUid) -> frozenset[EntityUid]:
         """Everything `uid` is in, directly or not, without itself. Parents that do not exist count."""
         known = self._ancestors.get(uid)
         if known is None:
-            entity = self.get(uid)
-            if entity is None:
+            parents = self._parents(uid)
+            if parents is None:
                 # Not kept: there is nothing to save, and the id may be anything a caller sent.
                 return frozenset()
-            known = self._closure(entity) if entity.parents else frozenset()
+            known = self._closure(parents)
             self._ancestors.put(uid, known)
         return known
 
-    def _closure(self, entity: Entity) -> frozenset[EntityUid]:
+    def _closure(self, parents: Iterable[EntityUid]) -> frozenset[EntityUid]:
         found: set[EntityUid] = set()
-        pending = list(entity.parents)
+        pending = list(parents)
         while pending:
             parent = pending.pop()
             if parent not in found:
                 found.add(parent)
                 above = self._ancestors.get(parent)
                 if above is None:
-                    node = self.get(parent)
-                    pending.extend(node.parents if node is not None else ())
+                    pending.extend(self._parents(parent) or ())
                 else:
                     found |= above
         return frozenset(found)
@@ -222,9 +207,8 @@ class EntityStore:
                     found[uid] = None
                 elif uid not in done:
                     on_path.add(uid)
-                    entity = self.get(uid)
                     stack.append((uid, True))
-                    stack.extend((parent, False) for parent in (entity.parents if entity else ()))
+                    stack.extend((parent, False) for parent in self._parents(uid) or ())
         return list(found)
 
     def slice(self, roots: Iterable[EntityUid], derefs: int) -> cedarpy.Entities:

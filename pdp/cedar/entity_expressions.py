@@ -8,6 +8,7 @@ from typing import Any
 from pdp.cedar.cache import shared_text
 from pdp.cedar.entities import Entity
 from pdp.cedar.expressions import Expression, Facts, Variable
+from pdp.cedar.kept_entities import Packed, attribute_of
 from pdp.cedar.model import EntityUid
 from pdp.cedar.values import UnsureError, Value, plain
 
@@ -28,13 +29,30 @@ class Attribute(Expression):
         """The last attribute."""
         found = self._get(facts)
         for name in self.names:
-            held = found if type(found) is dict else _attributes(found, facts)
-            if held is None or name not in held:
-                raise UnsureError
-            found = held[name]
+            found = _of_record(found, name) if type(found) is dict else _of_entity(found, name, facts)
             if type(found) is dict:
                 found = plain(found)
         return found
+
+
+def _of_record(record: Mapping[str, Any], name: str) -> Any:
+    try:
+        return record[name]
+    except KeyError:
+        raise UnsureError from None
+
+
+def _of_entity(uid: Value, name: str, facts: Facts) -> Any:
+    """An attribute of an entity."""
+    entity = _entity(uid, facts)
+    try:
+        if isinstance(entity, tuple):
+            return attribute_of(entity, name)
+        if entity is not None:
+            return entity.attrs[name]
+    except (KeyError, ValueError):
+        pass
+    raise UnsureError
 
 
 class Argument(Expression):
@@ -66,21 +84,21 @@ class Has(Expression):
     def value(self, facts: Facts) -> bool:
         """Whether it does. What does not exist has nothing."""
         of = self._of.value(facts)
-        held = of if type(of) is dict else _attributes(of, facts)
-        return held is not None and self._name in held
+        if type(of) is dict:
+            return self._name in of
+        entity = _entity(of, facts)
+        if isinstance(entity, tuple):
+            return self._name in entity[0]
+        return entity is not None and self._name in entity.attrs
 
 
-def _attributes(holder: Value, facts: Facts) -> Mapping[str, Any] | None:
-    """The attributes of an entity; None for one that does not exist."""
-    entity = _entity(holder, facts)
-    return None if entity is None else entity.attrs
-
-
-def _entity(uid: Value, facts: Facts) -> Entity | None:
+def _entity(uid: Value, facts: Facts) -> Packed | Entity | None:
+    if uid is facts.principal:
+        return facts.principal_entity
     if uid is not facts.last_uid:
         if type(uid) is not EntityUid:
             raise UnsureError
-        facts.last_entity = facts.entities.get(uid)
+        facts.last_entity = facts.entities.look(uid)
         facts.last_uid = uid
     return facts.last_entity
 
@@ -117,7 +135,8 @@ class HasTag(GetTag):
 
 def _tags(holder: Value, facts: Facts) -> Mapping[str, Any]:
     entity = _entity(holder, facts)
-    return {} if entity is None else entity.tags
+    # Those with tags are not kept in parts.
+    return entity.tags if isinstance(entity, Entity) else {}
 
 
 class In(Expression):

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from pdp.cedar.entities import Entity, EntityStore
+from pdp.cedar.kept_entities import Packed
 from pdp.cedar.model import EntityUid
 from pdp.cedar.values import UnsureError, Value
 
@@ -32,7 +33,7 @@ class Target(Protocol):
 class Facts:
     """What a request gives to look at. `context` is explicit Cedar JSON. For one thread: it remembers an entity."""
 
-    __slots__ = ("context", "entities", "last_entity", "last_uid", "principal", "target")
+    __slots__ = ("context", "entities", "last_entity", "last_uid", "principal", "principal_entity", "target")
 
     def __init__(self, principal: EntityUid, target: Target, context: Mapping[str, Any], entities: EntityStore) -> None:
         self.principal = principal
@@ -40,9 +41,10 @@ class Facts:
         self.target = target
         self.context = context
         self.entities = entities
-        #: The entity that was looked up last; conditions look at the same one again and again.
+        self.principal_entity = entities.look(principal)
+        #: The other entity that was looked up last; conditions look at the same one again and again.
         self.last_uid: EntityUid | None = None
-        self.last_entity: Entity | None = None
+        self.last_entity: Packed | Entity | None = None
 
 
 class Expression:

@@ -81,9 +81,10 @@ class PolicyIndex:
 
     def asked_of_members(self, entity_type: str, places: Iterable[EntityUid]) -> frozenset[int]:
         """The numbers of what scopes ask of principals and all of this type have that are in these places."""
-        within = ((("in", place), ("is in", entity_type, place)) for place in places)
-        keys = (None, entity_type, *(key for pair in within for key in pair))
-        return frozenset(self._numbers[key] for key in keys if key in self._numbers)
+        keys: list[_Key] = [None, entity_type]
+        for place in self._named.intersection(places):
+            keys += ("in", place), ("is in", entity_type, place)
+        return frozenset([self._numbers[key] for key in keys if key in self._numbers])
 
     def asked_of(self, uid: EntityUid, as_member: frozenset[int]) -> frozenset[int]:
         """The numbers of what scopes ask of principals and this one has, beside what it has as a member."""

@@ -30,15 +30,14 @@ class EvaluatorCounts:
 class AuthorizeCounts:
     """How often the caches helped, and who answered where none did.
 
-    `decision` is asked with the question as it came, `principal` by the compiled policies, and the others where Cedar
-    is asked: `evaluation` with what it would see of the question.
+    `decision` is asked with the question as it came, the others where Cedar is asked: `evaluation` with what it would
+    see of the question.
     """
 
     decision: CacheCounts = field(default_factory=CacheCounts)
     evaluation: CacheCounts = field(default_factory=CacheCounts)
     shape: CacheCounts = field(default_factory=CacheCounts)
     slice: CacheCounts = field(default_factory=CacheCounts)
-    principal: CacheCounts = field(default_factory=CacheCounts)
     evaluators: EvaluatorCounts = field(default_factory=EvaluatorCounts)
 
 

@@ -69,6 +69,7 @@ NAMES = {
     "record": ["r", "like", "x y"],
     "extension": ["ip", "at", "for"],
 }
+_SIMPLE = ["long", "string", "bool", "entity"]
 _ALL_NAMES = [name for names in NAMES.values() for name in names] + ["absent"]
 
 
@@ -134,16 +135,16 @@ def _record(rng: random.Random, depth: int) -> Json:
     return {name: _value(rng, kind, depth - 1) for name, kind in fields}
 
 
-def _attributes(rng: random.Random) -> dict[str, Json]:
-    """Attributes under the known names, most of them there and of the right kind."""
+def _attributes(rng: random.Random, kinds: Sequence[str] = tuple(NAMES)) -> dict[str, Json]:
+    """Attributes of these kinds under the known names, most of them there and of the right kind."""
     made = {}
-    for kind, names in NAMES.items():
-        for name in names:
+    for kind in kinds:
+        for name in NAMES[kind]:
             chance = rng.random()
             if chance < 0.88:
                 made[name] = _value(rng, kind)
             elif chance < 0.93:
-                made[name] = _value(rng, rng.choice(list(NAMES)))
+                made[name] = _value(rng, rng.choice(kinds))
     return made
 
 
@@ -154,6 +155,10 @@ def make_entities(rng: random.Random) -> list[dict[str, Json]]:
         for uid in uids:
             above = GROUPS[GROUPS.index(uid) + 1 :] if uid in GROUPS else GROUPS
             parents = rng.sample(above, min(len(above), rng.randint(0, 2)))
+            if rng.random() < 0.5:
+                # Those with simple values alone are kept in a form of their own.
+                made.append({**_bare(uid, parents), "attrs": _attributes(rng, _SIMPLE)})
+                continue
             tags = {rng.choice(STRINGS): _value(rng, rng.choice(list(NAMES))) for _ in range(rng.randint(0, 3))}
             made.append({**_bare(uid, parents), "attrs": _attributes(rng), "tags": tags})
     parents_of = {"read": ["any"], "write": ["readers"], "any": ["readers"], "readers": []}

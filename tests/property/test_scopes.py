@@ -17,7 +17,7 @@ from pdp.cedar.compiled import Candidates, CompiledPolicies
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.expressions import Facts
 from pdp.cedar.index import PolicyIndex, Rule
-from pdp.cedar.model import EntityUid
+from pdp.cedar.model import Authorization, EntityUid
 from pdp.cedar.policies import parse_policies
 from pdp.cedar.policy_model import CallableTool
 from tests.entity_stores import store_of
@@ -95,8 +95,13 @@ def _hierarchy(rng: random.Random, uids: list[EntityUid]) -> _Parents:
 
 
 def _forms(parents: _Parents) -> list[dict[str, Any]]:
+    # Some have simple values alone, which decides how they are kept.
     return [
-        {"uid": uid._asdict(), "attrs": {}, "parents": [parent._asdict() for parent in above]}
+        {
+            "uid": uid._asdict(),
+            "attrs": {"some": []} if uid.id[-1] in "13" else {},
+            "parents": [parent._asdict() for parent in above],
+        }
         for uid, above in parents.items()
     ]
 
@@ -127,6 +132,25 @@ def _cedar(rules: _Rules, parents: _Parents, uids: tuple[EntityUid, EntityUid, E
     return {rules.names[reason] for reason in result.diagnostics.reasons}
 
 
+class _Bundle:
+    """Rules over entities, and the candidates of what was asked before."""
+
+    def __init__(self, rules: _Rules, store: EntityStore) -> None:
+        self.rules = rules
+        self.index = PolicyIndex(rules.rules)
+        self._compiled = CompiledPolicies(rules.rules, self.index, store)
+        self._kept: dict[tuple[object, ...], Candidates] = {}
+
+    def answer(self, uids: tuple[EntityUid, EntityUid, EntityUid], entities: EntityStore) -> Authorization | None:
+        """The answer of the compiled rules."""
+        principal, action, resource = uids
+        place = action, resource, id(entities)
+        if place not in self._kept:
+            self._kept[place] = self._compiled.candidates(CallableTool(action, resource, ToolInput(Record())), entities)
+        candidates = self._kept[place]
+        return self._compiled.answer(candidates, Facts(principal, candidates.tool, {}, entities))
+
+
 @pytest.mark.parametrize("seed", range(WORLDS))
 def test_what_applies_is_what_cedar_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates and answers are Cedar's for every request, whatever entities the requests before had with them."""
@@ -134,25 +158,20 @@ def test_what_applies_is_what_cedar_finds(seed: int, monkeypatch: pytest.MonkeyP
     # Whether rules are gone through one by one or found in tables.
     monkeypatch.setattr(module, "_FEW", rng.choice([0, 1, 2, 16]))
     monkeypatch.setattr(module, "_ANSWERS_OF_EACH", rng.choice([1, 16]))
-    rules = _rules(rng)
     base = {**_hierarchy(rng, _UIDS), **_hierarchy(rng, _ACTIONS)}
     store = _store(base)
-    index = PolicyIndex(rules.rules)
-    compiled = CompiledPolicies(rules.rules, index, store, 10_000)
+    # Two bundles can have the same entities: one that was reloaded, and the one before.
+    bundles = [_Bundle(_rules(rng), store) for _ in range(2)]
     overlays = _overlays(rng, base, store)
     #: Few, so that many requests are about the same.
     resources = rng.sample(_UIDS, 4)
-    kept: dict[tuple[object, ...], Candidates] = {}
     for _ in range(_REQUESTS):
-        parents, entities = rng.choice(overlays)
+        bundle, (parents, entities) = rng.choice(bundles), rng.choice(overlays)
         principal = rng.choice([*_UIDS, EntityUid("User", "nobody")])
         uids = principal, rng.choice(_ACTIONS), rng.choice(resources)
-        expected = _cedar(rules, parents, uids)
+        expected = _cedar(bundle.rules, parents, uids)
         sides = [(uid, entities.ancestors(uid)) for uid in uids]
-        assert {rules.rules[number].id for number in index.candidates(*sides)} == expected
-        place = (*uids[1:], id(entities))
-        if place not in kept:
-            kept[place] = compiled.candidates(CallableTool(*uids[1:], ToolInput(Record())), entities)
-        answer = compiled.answer(kept[place], Facts(principal, kept[place].tool, {}, entities))
+        assert {bundle.rules.rules[number].id for number in bundle.index.candidates(*sides)} == expected
+        answer = bundle.answer(uids, entities)
         assert answer is not None
         assert {policy.policy_id for policy in answer.determining} == expected

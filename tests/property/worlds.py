@@ -84,11 +84,12 @@ def make_world(seed: int, *, shadows: bool = False) -> World:
     texts = [text for text, _ in templates] + policies
     if shadows:
         texts = [f'@enforcement("shadow") {text}' if rng.random() < 0.3 else text for text in texts]
+    has_schema = rng.random() < 0.5
     return World(
         texts,
         [link for link in links if link],
-        _entities(rng),
-        rng.random() < 0.5,
+        _entities(rng, has_schema=has_schema),
+        has_schema,
     )
 
 
@@ -355,19 +356,19 @@ def _later(rng: random.Random, kind: str, names: list[str], position: int, most:
     return [_uid(kind, name) for name in rng.sample(above, min(len(above), rng.randint(0, most)))]
 
 
-def _entities(rng: random.Random) -> list[dict[str, Any]]:
+def _entities(rng: random.Random, *, has_schema: bool) -> list[dict[str, Any]]:
     made = [
         {"uid": _uid(kind, name), "attrs": {}, "parents": _later(rng, kind, names, position, 2)}
         for kind, names in (("Group", _GROUPS), ("Folder", _FOLDERS))
         for position, name in enumerate(names)
         if rng.random() < 0.9
     ]
-    made += [_user_entity(rng, name) for name in _USERS if rng.random() < 0.9]
+    made += [_user_entity(rng, name, has_schema=has_schema) for name in _USERS if rng.random() < 0.9]
     made += [_doc_entity(rng, name) for name in _DOCS if rng.random() < 0.9]
     return made
 
 
-def _user_entity(rng: random.Random, name: str) -> dict[str, Any]:
+def _user_entity(rng: random.Random, name: str, *, has_schema: bool) -> dict[str, Any]:
     attrs: dict[str, Any] = {
         "age": rng.randint(0, 9),
         "name": rng.choice(["ada", "bob", "10.0.0.1"]),
@@ -384,6 +385,10 @@ def _user_entity(rng: random.Random, name: str) -> dict[str, Any]:
         attrs["meta"]["owner"] = _ref("User", rng.choice(_USERS))
     parents = [_uid("Group", group) for group in rng.sample(_GROUPS, rng.randint(0, 2))]
     tags = {"k": rng.randint(0, 9)} if rng.random() < 0.5 else {}
+    if not has_schema and rng.random() < 0.4:
+        # Those with simple values alone are kept in a form of their own.
+        attrs = {key: value for key, value in attrs.items() if key in ("age", "name", "manager", "home")}
+        tags = {}
     return {"uid": _uid("User", name), "attrs": attrs, "parents": parents, "tags": tags}
 
 
@@ -450,7 +455,11 @@ def _request_entities(rng: random.Random, world: World) -> bytes:
     if rng.random() < 0.8:
         return b""
     known = {(entity["uid"]["type"], entity["uid"]["id"]) for entity in world.entities}
-    fresh = [_user_entity(rng, name) for name in ("u0", "missing") if ("User", name) not in known]
+    fresh = [
+        _user_entity(rng, name, has_schema=world.has_schema)
+        for name in ("u0", "missing")
+        if ("User", name) not in known
+    ]
     fresh += [_doc_entity(rng, name) for name in ("d0", "missing") if ("Doc", name) not in known]
     fresh += [entity for entity in world.entities if rng.random() < 0.1]
     return json.dumps(fresh).encode() if fresh else b""

@@ -33,7 +33,12 @@ ENTITIES: list[dict[str, Any]] = [
         "tags": {"k": {"__entity": {"type": "User", "id": "bob"}}},
         "parents": [{"type": "Group", "id": "inner"}],
     },
-    {"uid": {"type": "User", "id": "bob"}, "attrs": {"age": 9}, "parents": []},
+    # Of simple values alone.
+    {
+        "uid": {"type": "User", "id": "bob"},
+        "attrs": {"age": 9, "friend": {"__entity": {"type": "User", "id": "ada"}}},
+        "parents": [],
+    },
     {"uid": {"type": "Group", "id": "inner"}, "attrs": {}, "parents": [{"type": "Group", "id": "outer"}]},
     {"uid": {"type": "Action", "id": "read"}, "attrs": {}, "parents": [{"type": "Action", "id": "any"}]},
 ]
@@ -82,6 +87,27 @@ def _said(condition: str) -> bool | None:
     found = _here(clauses, CONTEXT)
     assert found is None or found is _there(clauses, CONTEXT)
     return found
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("principal.boss.age == 9", True),
+        ('principal.boss.friend == User::"ada"', True),
+        ("principal.boss.friend.age == 7", True),
+        ("principal.boss.friend == principal", True),
+        ('principal.boss.friend in Group::"outer"', True),
+        ("[principal.boss.friend].contains(principal)", True),
+        ("principal.boss has friend", True),
+        ("principal.boss has boss", False),
+        ('principal.boss.hasTag("k")', False),
+        ("principal.boss.boss == 1", None),
+        ('principal.boss.getTag("k") == 1', None),
+    ],
+)
+def test_entities_of_simple_values(condition: str, expected: bool | None) -> None:
+    """They are looked at as they are kept, also for references and for what they do not have."""
+    assert _said(condition) is expected
 
 
 @pytest.mark.parametrize(
