@@ -30,14 +30,15 @@ _FEW = 16
 class Candidates:
     """A tool, and the rules that calls of it match.
 
-    What rules ask of a principal, their conditions, their numbers, and the answers where one of them holds alone and no
-    shadow policy applies, go together; `many` are further rules, in tables by what they ask. `answers` keeps some: by
-    the rules that hold, each a bit at its place, and all bits the other way round where a shadow policy applies; `last`
+    What rules ask of a principal, their conditions, their numbers, and the answers where one of them decides alone and
+    no shadow policy applies, go together; behind those answers stands the one where no rule holds. `forbids` has a bit
+    for each forbid, at its place; `many` are further rules, in tables by what they ask. `answers` keeps some: by the
+    rules that decide, or, where a shadow policy applies, by those that hold with all bits the other way round; `last`
     is the one that was given last. A large bundle is seldom in the processor's caches, so a call looks at no more of it
     than it has to: `input` is the tool's, at hand.
     """
 
-    __slots__ = ("alone", "answers", "asked", "conditions", "input", "last", "many", "numbers", "tool")
+    __slots__ = ("alone", "answers", "asked", "conditions", "forbids", "input", "last", "many", "numbers", "tool")
 
     def __init__(
         self,
@@ -46,9 +47,11 @@ class Candidates:
         asked: tuple[int, ...],
         conditions: tuple[Expression | None, ...],
         alone: tuple[Authorization, ...],
+        forbids: int,
         many: tuple[Table, ...],
     ) -> None:
         self.input = tool.input
+        self.forbids = forbids
         self.asked = asked
         self.conditions = conditions
         self.alone = alone
@@ -84,7 +87,9 @@ class CompiledPolicies:
         self._entities = entities
         self._conditions = [rule.policy.condition for rule in rules]
         self._shadows = frozenset(number for number, rule in enumerate(rules) if rule.policy.shadow)
-        #: The answers where one rule alone holds, and no shadow policy applies beside it. Most calls get one of these.
+        self._forbids = [rule.policy.effect == "forbid" for rule in rules]
+        self._nothing = authorization_of([], has_shadow=False)
+        #: The answers where one rule decides alone and no shadow policy applies. Most calls get one of these.
         self._alone = [authorization_of([rule], has_shadow=rule.policy.shadow) for rule in rules]
         #: Says of what a lineage remembers that it is of these policies: the next ones may have the same entities.
         self._mark = object()
@@ -120,8 +125,9 @@ class CompiledPolicies:
         if shared is not None:
             asked = shared.setdefault(asked, asked)
         conditions = tuple([self._conditions[number] for number in numbers])
-        alone = tuple([self._alone[number] for number in numbers])
-        return Candidates(tool, numbers, asked, conditions, alone, tuple(many))
+        alone = (*(self._alone[number] for number in numbers), self._nothing)
+        forbids = sum(1 << place for place, number in enumerate(numbers) if self._forbids[number])
+        return Candidates(tool, numbers, asked, conditions, alone, forbids, tuple(many))
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
@@ -142,16 +148,19 @@ class CompiledPolicies:
         has_shadow = bool(self._shadows) and self._has_shadow(candidates, asked)
         if more:
             return self._answer_of(_at(candidates.numbers, held) + more, has_shadow)
-        key, last = ~held if has_shadow else held, candidates.last
-        if last is not None and last[0] == key:
-            return last[1]
-        if key > 0 and not key & (key - 1):
-            # A power of two: one rule holds, and no shadow policy applies.
-            answer = candidates.alone[key.bit_length() - 1]
+        if has_shadow:
+            key = ~held
         else:
+            # Where a forbid holds, permits make no difference to the answer.
+            key = held = held & candidates.forbids or held
+            if not key & (key - 1):
+                # A power of two, or zero, which takes the last one: one rule decides, or none holds.
+                return candidates.alone[key.bit_length() - 1]
+        last = candidates.last
+        if last is None or last[0] != key:
             answer = candidates.answers.get(key) or self._kept_answer(candidates, key, held, has_shadow)
-        candidates.last = (key, answer)
-        return answer
+            candidates.last = last = (key, answer)
+        return last[1]
 
     def _kept_answer(self, candidates: Candidates, key: int, held: int, has_shadow: bool) -> Authorization:
         answer = self._answer_of(_at(candidates.numbers, held), has_shadow)
