@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ from pdp.bundle.last_good import LastGood
 from pdp.bundle.loader import Loader
 from pdp.bundle.source import Source, SourceLimits
 from pdp.bundle.store import ReloadResult, SnapshotStore, StoreStatus
+from pdp.cedar.model import EntityUid, ToolQuery
 from pdp.cedar.options import AuthorizeOptions
 from pdp.errors import BundleError, Problem, UnavailableError
 from tests.bundles import PERMIT_ALL, Files, memory_source, write_bundle
@@ -189,6 +191,36 @@ def test_an_unchanged_bundle_keeps_its_snapshot() -> None:
     assert before is not None
     assert store.status.attempted_at is not None
     assert store.status.attempted_at >= before
+
+
+@pytest.mark.parametrize("attributes", [{"level": 1}, {"labels": ["a"]}], ids=["simple values", "others"])
+def test_what_is_reused_follows_what_has_changed(attributes: dict[str, Any]) -> None:
+    """An agent in a file that is not read again has the groups and the policies that there are now."""
+    tools = json.dumps({"tools": [{"name": "read", "inputSchema": {"type": "object"}}]})
+    files = {"entities/agents.json": _entity("Agent", "a", ["Team", "t"], attributes), "tools/s.json": tools}
+    staff, guests = _entity("Team", "t", ["Group", "staff"]), _entity("Team", "t", ["Group", "guests"])
+    allowing, refusing = (f'permit(principal in Group::"{name}", action, resource);' for name in ("staff", "nobody"))
+    reader = MemoryReader(files)
+    store = _store(reader)
+    for groups, policies, allowed in (
+        (guests, allowing, False),
+        (staff, allowing, True),
+        (guests, allowing, False),
+        (staff, refusing, False),
+        (staff, allowing, True),
+    ):
+        reader.files = {**files, "entities/groups.json": groups, "policies/a.cedar": policies}
+        before = store.status.snapshot
+        store.reload()
+        snapshot = store.current()
+        assert before is None or "entities/agents.json" not in snapshot.parsed
+        for _ in range(2):
+            assert snapshot.authorizer.authorize(ToolQuery(EntityUid("Agent", "a"), "s", "read")).allowed is allowed
+
+
+def _entity(kind: str, name: str, parent: list[str], attributes: dict[str, Any] | None = None) -> str:
+    parents = [{"type": parent[0], "id": parent[1]}]
+    return json.dumps([{"uid": {"type": kind, "id": name}, "attrs": attributes or {}, "parents": parents}])
 
 
 def test_the_same_complaint_is_told_once() -> None:
