@@ -200,7 +200,7 @@ class CompiledPolicies:
         """What scopes ask of principals and this one has."""
         principal, entity = facts.principal, facts.principal_entity
         if entity is None:
-            return self._index.asked_of(principal, self._index.asked_of_members(principal.type, ()))
+            return self._index.asked_of(principal, self._index.asked_of_type(principal.type))
         lineage: Lineage = entity[1] if isinstance(entity, tuple) else entity.lineage
         mark, members = lineage.asked
         # A request's own entities can say what a principal is and is in, for this request alone.

@@ -69,6 +69,12 @@ class PolicyIndex:
             for action in _action_keys(rule.policy.scope):
                 tables = self._by_action.setdefault(action, {})
                 tables.setdefault(_constraint_key(rule.resource), {}).setdefault(asked, []).append(number)
+        #: What anybody has of what scopes ask, and what all have of a type that a scope names.
+        self._of_anybody = self._numbers_of([None])
+        self._of_type = {key: self._numbers_of([None, key]) for key in self._numbers if isinstance(key, str)}
+
+    def _numbers_of(self, keys: Iterable[_Key]) -> frozenset[int]:
+        return frozenset([self._numbers[key] for key in keys if key in self._numbers])
 
     def tables(self, action: Side, resource: Side) -> tuple[Table, ...]:
         """Where the rules stand that this action and resource match."""
@@ -81,18 +87,19 @@ class PolicyIndex:
 
     def asked_of_members(self, entity_type: str, places: Iterable[EntityUid]) -> frozenset[int]:
         """The numbers of what scopes ask of principals and all of this type have that are in these places."""
-        keys: list[_Key] = [None, entity_type]
-        for place in self._named.intersection(places):
-            keys += ("in", place), ("is in", entity_type, place)
-        return frozenset([self._numbers[key] for key in keys if key in self._numbers])
+        within = [(("in", place), ("is in", entity_type, place)) for place in self._named.intersection(places)]
+        of_type = self.asked_of_type(entity_type)
+        return of_type.union(self._numbers_of(key for pair in within for key in pair)) if within else of_type
+
+    def asked_of_type(self, entity_type: str) -> frozenset[int]:
+        """The numbers of what scopes ask of principals and all of this type have."""
+        return self._of_type.get(entity_type, self._of_anybody)
 
     def asked_of(self, uid: EntityUid, as_member: frozenset[int]) -> frozenset[int]:
         """The numbers of what scopes ask of principals and this one has, beside what it has as a member."""
         if uid not in self._named:
             return as_member
-        keys = (uid, ("in", uid), ("is in", uid.type, uid))
-        named = [self._numbers[key] for key in keys if key in self._numbers]
-        return as_member.union(named) if named else as_member
+        return as_member.union(self._numbers_of((uid, ("in", uid), ("is in", uid.type, uid))))
 
     def principal(self, principal: Side) -> frozenset[int]:
         """The numbers of what scopes ask of principals and this one has."""
