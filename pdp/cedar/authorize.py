@@ -270,7 +270,8 @@ class Authorizer:
         brings_facts = query.entities or query.subject_facts
         store = self._store(query.entities, query.subject_facts) if brings_facts else model.entities
         # 3. The tool is one that the operator has pinned.
-        candidates = self._candidates.get(f"{query.server}\0{query.tool}")
+        servers = self._candidates.get(query.tool)
+        candidates = None if servers is None else servers.get(query.server)
         if candidates is None:
             return Authorization(False, UNKNOWN_TOOL)
         # 4. The agent's arguments become typed data, or nothing does.

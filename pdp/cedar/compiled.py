@@ -8,6 +8,7 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.entities import EntityStore
@@ -25,6 +26,10 @@ _ANSWERS = 65_536
 _ANSWERS_OF_EACH = 16
 #: Tables of no more rules are gone through one by one.
 _FEW = 16
+
+
+#: Tuples that tools may have alike.
+_Shared = dict[tuple[Any, ...], tuple[Any, ...]]
 
 
 class Candidates:
@@ -97,21 +102,23 @@ class CompiledPolicies:
         self._of_members: dict[frozenset[int], tuple[object, frozenset[int]]] = {}
         self._answers: BoundedCache[tuple[bool, tuple[int, ...]], Authorization] = BoundedCache(_ANSWERS)
 
-    def tools(self, tools: Mapping[tuple[str, str], CallableTool]) -> dict[str, Candidates]:
-        """What calls of tools match as far as the bundle's entities say, by server and tool with a zero between: pinned
-        names have no control characters. A key of one text costs a call less than one of two.
-        """
-        shared: dict[tuple[int, ...], tuple[int, ...]] = {}
-        return {
-            f"{server}\0{name}": self.candidates(tool, self._entities, shared) for (server, name), tool in tools.items()
-        }
+    def tools(self, tools: Mapping[tuple[str, str], CallableTool]) -> dict[str, dict[str, Candidates]]:
+        """What calls of tools match as far as the bundle's entities say, by tool and server.
 
-    def candidates(
-        self, tool: CallableTool, entities: EntityStore, shared: dict[tuple[int, ...], tuple[int, ...]] | None = None
-    ) -> Candidates:
+        Where there are many tools, many servers have the same: so the fewest names have to be fetched.
+        """
+        shared: _Shared = {}
+        found: dict[str, dict[str, Candidates]] = {}
+        servers: dict[str, str] = {}
+        for (server, name), tool in tools.items():
+            of_servers = found.setdefault(name, {})
+            of_servers[servers.setdefault(server, server)] = self.candidates(tool, self._entities, shared)
+        return found
+
+    def candidates(self, tool: CallableTool, entities: EntityStore, shared: _Shared | None = None) -> Candidates:
         """The candidates of calls of one tool, where `entities` say what its action and its server are in.
 
-        What tools ask of principals alike is one object for all that are made with the same `shared`.
+        What tools have alike is one object for all that are made with the same `shared`.
         """
         few: set[int] = set()
         many: list[Table] = []
@@ -122,9 +129,9 @@ class CompiledPolicies:
                 few.update(*table.values())
         numbers = tuple(sorted(few))
         asked = tuple([self._index.asked[number] for number in numbers])
-        if shared is not None:
-            asked = shared.setdefault(asked, asked)
         conditions = tuple([self._conditions[number] for number in numbers])
+        if shared is not None:
+            asked, conditions = shared.setdefault(asked, asked), shared.setdefault(conditions, conditions)
         alone = (*(self._alone[number] for number in numbers), self._nothing)
         forbids = sum(1 << place for place, number in enumerate(numbers) if self._forbids[number])
         return Candidates(tool, numbers, asked, conditions, alone, forbids, tuple(many))
