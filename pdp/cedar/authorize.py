@@ -15,7 +15,8 @@ import cedarpy
 from pdp.cedar.arguments import ToolInput
 from pdp.cedar.cache import BoundedCache
 from pdp.cedar.caller_context import context_text
-from pdp.cedar.compiled import Candidates, CompiledPolicies
+from pdp.cedar.candidates import Candidates
+from pdp.cedar.compiled import CompiledPolicies
 from pdp.cedar.entities import EntityStore, references
 from pdp.cedar.evaluate import (
     CedarRequest,
@@ -276,7 +277,7 @@ class Authorizer:
             return Authorization(False, UNKNOWN_TOOL)
         # 4. The agent's arguments become typed data, or nothing does.
         try:
-            full = self._call_context(query, context, candidates.input)
+            full = self._call_context(query, context, candidates.plan.input)
         except InvalidArgumentsError as error:
             return Authorization.denied(DenialCode.INVALID_ARGUMENTS, str(error))
         # 5. Where it is certain what each policy says of it, the answer is known.

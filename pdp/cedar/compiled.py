@@ -7,80 +7,24 @@ that only Cedar knows) there is no answer from here, and the caller asks Cedar.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from pdp.cedar.cache import BoundedCache
+from pdp.cedar.candidates import Candidates, LargeTable, Plan, Plans
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.evaluate import authorization_of
-from pdp.cedar.expressions import Expression, Facts
+from pdp.cedar.expressions import Facts
 from pdp.cedar.index import PolicyIndex, Rule, Table, rules_of
 from pdp.cedar.kept_entities import Lineage
-from pdp.cedar.model import Authorization, EntityUid
+from pdp.cedar.model import Authorization
 from pdp.cedar.policy_model import CallableTool
+from pdp.cedar.switches import find_switches, switches_of
 from pdp.cedar.values import UnsureError
 
 #: Answers that are kept, each counted with the policies that made it.
 _ANSWERS = 65_536
-#: Those at hand beside the candidates.
-_ANSWERS_OF_EACH = 16
 #: Tables of no more rules are gone through one by one.
 _FEW = 16
-
-
-#: Tuples that tools may have alike.
-_Shared = dict[tuple[Any, ...], tuple[Any, ...]]
-
-
-class Candidates:
-    """A tool, and the rules that calls of it match.
-
-    What rules ask of a principal, their conditions, their numbers, and the answers where one of them decides alone and
-    no shadow policy applies, go together; behind those answers stands the one where no rule holds. `forbids` has a bit
-    for each forbid, at its place; `many` are further rules, in tables by what they ask. `answers` keeps some: by the
-    rules that decide, or, where a shadow policy applies, by those that hold with all bits the other way round; `last`
-    is the one that was given last. A large bundle is seldom in the processor's caches, so a call looks at no more of it
-    than it has to: `input` is the tool's, at hand.
-    """
-
-    __slots__ = ("alone", "answers", "asked", "conditions", "forbids", "input", "last", "many", "numbers", "tool")
-
-    def __init__(
-        self,
-        tool: CallableTool,
-        numbers: tuple[int, ...],
-        asked: tuple[int, ...],
-        conditions: tuple[Expression | None, ...],
-        alone: tuple[Authorization, ...],
-        forbids: int,
-        many: tuple[Table, ...],
-    ) -> None:
-        self.input = tool.input
-        self.forbids = forbids
-        self.asked = asked
-        self.conditions = conditions
-        self.alone = alone
-        self.many = many
-        self.last: tuple[int, Authorization] | None = None
-        self.answers: dict[int, Authorization] = {}
-        self.numbers = numbers
-        self.tool = tool
-
-    @property
-    def action(self) -> EntityUid:
-        """The tool's action."""
-        return self.tool.action
-
-    @property
-    def resource(self) -> EntityUid:
-        """The tool's server."""
-        return self.tool.resource
-
-    def keep(self, key: int, answer: Authorization) -> None:
-        """Keep an answer; of too many, none but the last ones."""
-        if len(self.answers) >= _ANSWERS_OF_EACH:
-            self.answers.clear()
-        self.answers[key] = answer
 
 
 class CompiledPolicies:
@@ -91,6 +35,8 @@ class CompiledPolicies:
         self._index = index
         self._entities = entities
         self._conditions = [rule.policy.condition for rule in rules]
+        self._switches = find_switches(self._conditions)
+        self._large_tables: dict[int, LargeTable] = {}
         self._shadows = frozenset(number for number, rule in enumerate(rules) if rule.policy.shadow)
         self._forbids = [rule.policy.effect == "forbid" for rule in rules]
         self._nothing = authorization_of([], has_shadow=False)
@@ -107,41 +53,59 @@ class CompiledPolicies:
 
         Where there are many tools, many servers have the same: so the fewest names have to be fetched.
         """
-        shared: _Shared = {}
+        plans: Plans = {}
         found: dict[str, dict[str, Candidates]] = {}
         servers: dict[str, str] = {}
         for (server, name), tool in tools.items():
             of_servers = found.setdefault(name, {})
-            of_servers[servers.setdefault(server, server)] = self.candidates(tool, self._entities, shared)
+            of_servers[servers.setdefault(server, server)] = self.candidates(tool, self._entities, plans)
         return found
 
-    def candidates(self, tool: CallableTool, entities: EntityStore, shared: _Shared | None = None) -> Candidates:
+    def candidates(self, tool: CallableTool, entities: EntityStore, plans: Plans | None = None) -> Candidates:
         """The candidates of calls of one tool, where `entities` say what its action and its server are in.
 
-        What tools have alike is one object for all that are made with the same `shared`.
+        Tools that are made with the same `plans` share these.
         """
         few: set[int] = set()
-        many: list[Table] = []
+        large: list[LargeTable] = []
         for table in self._index.tables(*((uid, entities.ancestors(uid)) for uid in (tool.action, tool.resource))):
             if len(table) > _FEW or sum(map(len, table.values())) > _FEW:
-                many.append(table)
+                large.append(self._large(table))
+                few.update(large[-1].plain)
             else:
                 few.update(*table.values())
-        numbers = tuple(sorted(few))
-        asked = tuple([self._index.asked[number] for number in numbers])
-        conditions = tuple([self._conditions[number] for number in numbers])
-        if shared is not None:
-            asked, conditions = shared.setdefault(asked, asked), shared.setdefault(conditions, conditions)
-        alone = (*(self._alone[number] for number in numbers), self._nothing)
-        forbids = sum(1 << place for place, number in enumerate(numbers) if self._forbids[number])
-        return Candidates(tool, numbers, asked, conditions, alone, forbids, tuple(many))
+        plain = sorted([number for number in few if not self._is_rare_case(number)])
+        cases = sorted(few.difference(plain))
+        numbers = (*plain, *cases)
+        key = (
+            tuple([self._index.asked[number] for number in plain]),
+            tuple([self._conditions[number] for number in plain]),
+            switches_of(cases, self._switches),
+            sum(1 << place for place, number in enumerate(numbers) if self._forbids[number]),
+            tuple(large),
+            tool.input,
+        )
+        plan = Plan(*key) if plans is None else plans.get(key) or plans.setdefault(key, Plan(*key))
+        return Candidates(tool, plan, numbers, (*(self._alone[number] for number in numbers), self._nothing))
+
+    def _is_rare_case(self, number: int) -> bool:
+        switch = self._switches[number]
+        return switch is not None and number not in switch.common
+
+    def _large(self, table: Table) -> LargeTable:
+        # The index keeps its tables, so each goes by its own id.
+        known = self._large_tables.get(id(table))
+        if known is None:
+            known = self._large_tables.setdefault(id(table), LargeTable(table, self._switches, _FEW))
+        return known
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
         """The answer to a call, or None where that is for Cedar to say. `facts` are all that the call may see."""
         asked = self._asked_of(facts)
+        plan = candidates.plan
         held, bit = 0, 1
         try:
-            for wanted, condition in zip(candidates.asked, candidates.conditions, strict=True):
+            for wanted, condition in zip(plan.asked, plan.conditions, strict=True):
                 if wanted in asked:
                     found = None if condition is None else condition.value(facts)
                     if found is True:
@@ -149,17 +113,21 @@ class CompiledPolicies:
                     elif found is not False:
                         return None
                 bit += bit
-            more = self._held_of(candidates, asked, facts) if candidates.many else []
+            for switch in plan.switches:
+                numbers = switch.numbers(facts)
+                if numbers is not None:
+                    held += self._held_cases(candidates, numbers, asked, facts)
+            more = self._held_of(candidates, asked, facts) if plan.large else None
         except UnsureError:
             return None
         has_shadow = bool(self._shadows) and self._has_shadow(candidates, asked)
         if more:
-            return self._answer_of(_at(candidates.numbers, held) + more, has_shadow)
+            return self._answer_of([*more, *_at(candidates.numbers, held)] if held else [*more], has_shadow)
         if has_shadow:
             key = ~held
         else:
             # Where a forbid holds, permits make no difference to the answer.
-            key = held = held & candidates.forbids or held
+            key = held = held & plan.forbids or held
             if not key & (key - 1):
                 # A power of two, or zero, which takes the last one: one rule decides, or none holds.
                 return candidates.alone[key.bit_length() - 1]
@@ -176,6 +144,8 @@ class CompiledPolicies:
 
     def _answer_of(self, held: list[int], has_shadow: bool) -> Authorization:
         """The answer where these rules hold; the same object for the same rules, as long as it is kept."""
+        if len(held) == 1 and not has_shadow:
+            return self._alone[held[0]]
         satisfied = tuple(sorted(held))
         known = self._answers.get((has_shadow, satisfied))
         if known is None:
@@ -183,25 +153,45 @@ class CompiledPolicies:
             self._answers.put((has_shadow, satisfied), known, 1 + len(satisfied))
         return known
 
-    def _held_of(self, candidates: Candidates, asked: frozenset[int], facts: Facts) -> list[int]:
-        """The rules in the tables that apply and hold. Raises UnsureError unless each surely does or does not."""
-        held = []
-        # A rule that names several groups of an action can stand in several tables.
-        for number in rules_of(candidates.many, asked).difference(candidates.numbers):
-            condition = self._conditions[number]
-            found = None if condition is None else condition.value(facts)
-            if found is True:
-                held.append(number)
-            elif found is not False:
-                raise UnsureError
+    def _holds(self, number: int, facts: Facts) -> bool:
+        """Whether a rule's condition does. Raises UnsureError unless it surely does or does not."""
+        condition = self._conditions[number]
+        found = None if condition is None else condition.value(facts)
+        if found is not True and found is not False:
+            raise UnsureError
+        return found
+
+    def _held_cases(self, candidates: Candidates, numbers: Collection[int], asked: frozenset[int], facts: Facts) -> int:
+        """The candidates among these cases of a switch that apply and hold, as bits at their places."""
+        held = 0
+        for place in range(len(candidates.plan.conditions), len(candidates.numbers)):
+            number = candidates.numbers[place]
+            if number in numbers and self._index.asked[number] in asked and self._holds(number, facts):
+                held += 1 << place
         return held
+
+    def _held_of(self, candidates: Candidates, asked: frozenset[int], facts: Facts) -> set[int]:
+        """The rules in large tables that apply and hold. Raises UnsureError unless each surely does or does not."""
+        held: set[int] = set()
+        for large in candidates.plan.large:
+            for switch in large.switches:
+                numbers = switch.numbers(facts)
+                if numbers is not None:
+                    for number in large.cases.intersection(numbers):
+                        if self._index.asked[number] in asked and self._holds(number, facts):
+                            held.add(number)
+            if large.rest:
+                for number in rules_of([large.rest], asked):
+                    if self._holds(number, facts):
+                        held.add(number)
+        # A rule that names several groups of an action can stand in several tables.
+        return held.difference(candidates.numbers) if held else held
 
     def _has_shadow(self, candidates: Candidates, asked: frozenset[int]) -> bool:
         """Whether any rule that applies is a shadow policy."""
-        few = zip(candidates.numbers, candidates.asked, strict=True)
-        if any(wanted in asked and number in self._shadows for number, wanted in few):
+        if any(number in self._shadows and self._index.asked[number] in asked for number in candidates.numbers):
             return True
-        return not self._shadows.isdisjoint(rules_of(candidates.many, asked))
+        return not self._shadows.isdisjoint(rules_of([large.table for large in candidates.plan.large], asked))
 
     def _asked_of(self, facts: Facts) -> frozenset[int]:
         """What scopes ask of principals and this one has."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pdp.cedar.expressions import Expression, Facts
+from pdp.cedar.model import EntityUid
 from pdp.cedar.values import (
     LONG_MAX,
     LONG_MIN,
@@ -18,7 +19,7 @@ from pdp.cedar.values import (
 )
 
 #: Two values of one of these kinds are equal to Cedar where they are to Python.
-PLAIN = frozenset({str, int, bool})
+PLAIN = frozenset({str, int, bool, EntityUid})
 
 
 class Equal(Expression):
@@ -39,19 +40,19 @@ class Equal(Expression):
 
 
 class IsValue(Expression):
-    """`of == constant` for a string, an integer or a boolean that was written into the policy."""
+    """`of == constant` for a string, an integer, a boolean or an entity that was written into the policy."""
 
-    __slots__ = ("_constant", "_kind", "_of")
+    __slots__ = ("_kind", "constant", "of")
 
     def __init__(self, of: Expression, constant: Value) -> None:
-        self._of = of
-        self._constant = constant
+        self.of = of
+        self.constant = constant
         self._kind = type(constant)
 
     def value(self, facts: Facts) -> bool:
         """Whether it is."""
-        found = self._of.value(facts)
-        return type(found) is self._kind and bool(found == self._constant)
+        found = self.of.value(facts)
+        return type(found) is self._kind and bool(found == self.constant)
 
 
 class Compare(Expression):
@@ -208,15 +209,15 @@ class Contains(Expression):
 class IsOneOf(Expression):
     """`[…].contains(item)` for a set that was written into the policy."""
 
-    __slots__ = ("_item", "_members")
+    __slots__ = ("item", "members")
 
     def __init__(self, members: list[Value], item: Expression) -> None:
-        self._members = frozenset(map(canonical, members))
-        self._item = item
+        self.members = frozenset(map(canonical, members))
+        self.item = item
 
     def value(self, facts: Facts) -> bool:
         """Whether it does."""
-        return canonical(self._item.value(facts)) in self._members
+        return canonical(self.item.value(facts)) in self.members
 
 
 class ContainsAll(Expression):

@@ -12,6 +12,7 @@ import cedarpy
 import pytest
 
 from pdp.cedar import compiled as compiled_policies
+from pdp.cedar import switches
 from pdp.cedar.authorize import Authorizer
 from pdp.cedar.compiled import CompiledPolicies
 from pdp.cedar.model import Authorization, DenialCode, DeterminingPolicy, Query, ToolQuery
@@ -61,6 +62,8 @@ def test_it_does_not_matter_who_evaluates(block: int, monkeypatch: pytest.Monkey
     for seed in range(block, min(block + _BLOCK, WORLDS // 4)):
         # Whether rules are gone through one by one or found in tables.
         monkeypatch.setattr(compiled_policies, "_FEW", (16, 1, 0)[seed // 2 % 3])
+        # Whether they are cases of switches.
+        monkeypatch.setattr(switches, "_FEWEST_VALUES", (1, 8)[seed // 3 % 2])
         sides = _sides(seed)
         queries: list[Query] = [*make_queries(sides.world, seed, _QUERIES), *make_calls(sides.world, seed, _CALLS)]
         options = {evaluator: _options(evaluator, seed) for evaluator in _EVALUATORS}

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import cedarpy
 import pytest
 
+from pdp.cedar import candidates as candidates_module
 from pdp.cedar import compiled as module
 from pdp.cedar.arguments import ToolInput
+from pdp.cedar.candidates import Candidates
 from pdp.cedar.cedar_types import Record
-from pdp.cedar.compiled import Candidates, CompiledPolicies
+from pdp.cedar.compiled import CompiledPolicies
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.expressions import Facts
 from pdp.cedar.index import PolicyIndex, Rule
@@ -157,7 +159,7 @@ def test_what_applies_is_what_cedar_finds(seed: int, monkeypatch: pytest.MonkeyP
     rng = random.Random(seed)
     # Whether rules are gone through one by one or found in tables.
     monkeypatch.setattr(module, "_FEW", rng.choice([0, 1, 2, 16]))
-    monkeypatch.setattr(module, "_ANSWERS_OF_EACH", rng.choice([1, 16]))
+    monkeypatch.setattr(candidates_module, "_ANSWERS_OF_EACH", rng.choice([1, 16]))
     base = {**_hierarchy(rng, _UIDS), **_hierarchy(rng, _ACTIONS)}
     store = _store(base)
     # Two bundles can have the same entities: one that was reloaded, and the one before.
