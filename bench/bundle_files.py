@@ -63,7 +63,7 @@ def _scope(world: World, rule: Rule, place: str) -> str:
         return 'principal, action in Action::"destructive", resource'
     if rule.kind == "blocked":
         return f'principal, action in Action::"{place}", resource'
-    if rule.kind == "secrets":
+    if rule.kind in ("secrets", "tenant"):
         return f'principal, action == Action::"{place}", resource'
     role = f"dept-{(rule.server or 0) % world.departments}-{rule.kind}"
     resource = f'resource == Server::"{server_name(rule.server or 0)}"' if rule.kind == "auditor" else "resource"
@@ -79,6 +79,7 @@ def _condition(rule: Rule) -> str:
         "writer": f'when {{ {given}.repo like "team-*" && !({given}.title like "*urgent*") }}',
         "secrets": f'when {{ {given}.repo == "secrets-{rule.server}" }}',
         "auditor": f'when {{ {given}.owner == "audited" }}',
+        "tenant": f'when {{ {given}.owner == "tenant-{rule.value}" && {given}.issue_number > {LOWEST_ISSUE} }}',
         "guest": f'when {{ {given}.owner == "guests" }}',
     }[rule.kind]
 

@@ -40,7 +40,7 @@ def policy_rows(run: Run) -> list[Section]:
     """p50 and p99 of a decision by number of policies."""
     counts = _POLICIES[:2] if run.quick else _POLICIES
     sizes = [(f"{count:,} policies", Sizes(count, _FIXED_ENTITIES)) for count in counts]
-    return _sections(run, "policies", "core, by number of policies (in process, no decision cache)", sizes)
+    return _sections(run, "policies", "core, by number of policies (in process, no decision cache)", sizes, _TARGET)
 
 
 def entity_rows(run: Run) -> list[Section]:
@@ -48,10 +48,19 @@ def entity_rows(run: Run) -> list[Section]:
     counts = _ENTITIES[:2] if run.quick else _ENTITIES
     # One department, so that ten entities are enough for agents in teams in roles.
     sizes = [(f"{count:,} entities", Sizes(_FIXED_POLICIES, count, departments=1)) for count in counts]
-    return _sections(run, "entities", "core, by number of entities (in process, no decision cache)", sizes)
+    return _sections(run, "entities", "core, by number of entities (in process, no decision cache)", sizes, _TARGET)
 
 
-def _sections(run: Run, name: str, title: str, sizes: Sequence[tuple[str, Sizes]]) -> list[Section]:
+def value_rows(run: Run) -> list[Section]:
+    """p50 and p99 of a decision about one tool, by number of policies that ask for a value each."""
+    counts = _POLICIES[:2] if run.quick else _POLICIES
+    sizes = [(f"{count:,} policies", Sizes(count, _FIXED_ENTITIES, departments=1, one_tool=True)) for count in counts]
+    return _sections(run, "values", "core, by number of policies of one tool for a value each", sizes)
+
+
+def _sections(
+    run: Run, name: str, title: str, sizes: Sequence[tuple[str, Sizes]], target: Target | None = None
+) -> list[Section]:
     work = run.directory(name)
     with ExitStack() as stack:
         measured: list[_Size] = []
@@ -66,7 +75,7 @@ def _sections(run: Run, name: str, title: str, sizes: Sequence[tuple[str, Sizes]
             run.say(f"{name}: {pattern}")
             _measure(run, measured, pattern)
         memory = [_memory_rows(size) for size in measured]
-    rows = [row for pattern in _WARM for row in _pattern_rows(measured, pattern)]
+    rows = [row for pattern in _WARM for row in _pattern_rows(measured, pattern, target)]
     return [
         Section(title, rows, ["every measured answer was the right one; each is 1 question, arguments never repeat"]),
         Section(f"load and memory, by number of {name}", [row for pair in memory for row in pair]),
@@ -90,7 +99,7 @@ def _ask(size: _Size, pattern: Pattern, seed: int, count: int) -> dict[str, Any]
     return answer
 
 
-def _pattern_rows(measured: Sequence[_Size], pattern: Pattern) -> list[Row]:
+def _pattern_rows(measured: Sequence[_Size], pattern: Pattern, target: Target | None) -> list[Row]:
     base = measured[0]
     rows = []
     for size in measured:
@@ -103,7 +112,7 @@ def _pattern_rows(measured: Sequence[_Size], pattern: Pattern) -> list[Row]:
             p50,
             base="" if is_base else base.label,
             base_rounds=() if is_base else [answer["p50"] for answer in base.answers[pattern]],
-            target=_TARGET if size is measured[-1] else None,
+            target=target if size is measured[-1] else None,
             detail=f"p99 {statistics.median(p99):.0f} µs; agent and tool seen before: {repeated:.0%}",
         )
         rows.append(row)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.batch_rows import batch_rows
-from bench.core_rows import entity_rows, policy_rows
+from bench.core_rows import entity_rows, policy_rows, value_rows
 from bench.decide_rows import decide_rows
 from bench.decision_log import decision_log_rows
 from bench.interceptors.rows import interceptor_rows
@@ -28,6 +28,7 @@ from bench.worker_rows import worker_rows
 _ROWS: Mapping[str, Callable[[Run], list[Section]]] = {
     "policies": policy_rows,
     "entities": entity_rows,
+    "values": value_rows,
     "unary": unary_rows,
     "batch": batch_rows,
     "reload": reload_rows,

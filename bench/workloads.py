@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 #: What kind of rule it is; `bundle_files` and `cerbos` each write it in their own language.
-RuleKind = Literal["level", "blocked", "reader", "writer", "secrets", "auditor", "guest"]
+RuleKind = Literal["level", "blocked", "reader", "writer", "secrets", "auditor", "guest", "tenant"]
 
 Pattern = Literal["hot", "uniform"]
 
@@ -46,11 +46,15 @@ _BODY = "steps to reproduce: open the page, press the button twice, wait; expect
 
 
 class Rule(NamedTuple):
-    """One policy: of everything (`server` is None), of a server, or of the tool with this number on it."""
+    """One policy: of everything (`server` is None), of a server, or of the tool with this number on it.
+
+    `value` tells the rules of kind `tenant` apart.
+    """
 
     kind: RuleKind
     server: int | None = None
     tool: int | None = None
+    value: int = 0
 
 
 class Tool(NamedTuple):
@@ -71,11 +75,15 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large a world is: `policies` counts rules, `entities` agents and roles."""
+    """How large a world is: `policies` counts rules, `entities` agents and roles.
+
+    With `one_tool` all rules that a tool does not have anyway are of the same tool, each for another tenant.
+    """
 
     policies: int
     entities: int
     departments: int = _MOST_DEPARTMENTS
+    one_tool: bool = False
 
 
 class World:
@@ -83,7 +91,8 @@ class World:
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
-        self.rules, self.tools = _rules(sizes.policies)
+        self.rules, self.tools = _rules(sizes.policies, one_tool=sizes.one_tool)
+        self._tenants = sum(rule.kind == "tenant" for rule in self.rules)
         self.servers = max(tool.server for tool in self.tools) + 1
         self.departments = min(sizes.departments, self.servers)
         self.teams = self.departments * max(1, sizes.entities // (_AGENTS_PER_TEAM * self.departments))
@@ -115,6 +124,8 @@ class World:
     def arguments(self, tool: Tool, kind: RequestKind, number: int) -> bytes:
         """A call's arguments that the rule `kind` answers; `number` makes them distinct where policies look."""
         owner = f"acme-{tool.server % self.departments}" if kind in ("reader", "secrets") else f"other-{number}"
+        if kind == "reader" and self._tenants:
+            owner = f"tenant-{number % self._tenants}"
         repos = {"writer": f"team-{number}", "secrets": f"secrets-{tool.server}"}
         document = {
             "owner": owner,
@@ -149,21 +160,22 @@ def server_name(server: int) -> str:
     return f"forge-{server:04d}"
 
 
-def _rules(count: int) -> tuple[list[Rule], list[Tool]]:
+def _rules(count: int, *, one_tool: bool) -> tuple[list[Rule], list[Tool]]:
     """Exactly `count` rules, and the tools that have all of theirs."""
     if count < 2 + len(TOOL_RULES):
         raise ValueError(f"{count} policies are too few for one tool")
     rules = [Rule("level")]
     tools: list[Tool] = []
     server = 0
-    while count - len(rules) > len(TOOL_RULES):
+    while count - len(rules) > len(TOOL_RULES) and not (one_tool and tools):
         rules.append(Rule("blocked", server))
-        for number in range(min(len(TOOLS), (count - len(rules)) // len(TOOL_RULES))):
+        for number in range(min(1 if one_tool else len(TOOLS), (count - len(rules)) // len(TOOL_RULES))):
             tools.append(Tool(server, number))
             rules.extend(Rule(kind, server, number) for kind in TOOL_RULES)
         server += 1
     # The few that are left concern nobody who asks.
-    rules.extend(Rule("guest", *tools[number % len(tools)]) for number in range(count - len(rules)))
+    kind: RuleKind = "tenant" if one_tool else "guest"
+    rules.extend(Rule(kind, *tools[number % len(tools)], value=number) for number in range(count - len(rules)))
     return rules, tools
 
 
