@@ -19,13 +19,13 @@ _ANSWERS_OF_EACH = 16
 class LargeTable:
     """Rules of one table, too many to go through: `cases` are found by `switches`, the `rest` by what they ask.
 
-    Where the rest are no more than `few`, they are `plain` ones, for each call to go through. `table` has all.
+    Where the rest are no more than `few`, they are `plain` ones, for each call to go through. `shadows` is what shadow
+    policies among all of them ask.
     """
 
-    __slots__ = ("cases", "plain", "rest", "switches", "table")
+    __slots__ = ("cases", "plain", "rest", "shadows", "switches")
 
-    def __init__(self, table: Table, switches: Sequence[Switch | None], few: int) -> None:
-        self.table = table
+    def __init__(self, table: Table, switches: Sequence[Switch | None], shadows: frozenset[int], few: int) -> None:
         self.cases = frozenset(
             [number for numbers in table.values() for number in numbers if switches[number] is not None]
         )
@@ -33,6 +33,7 @@ class LargeTable:
         is_short = sum(map(len, rest.values())) <= few
         self.plain = frozenset().union(*rest.values()) if is_short else frozenset()
         self.rest: Table = {} if is_short else rest
+        self.shadows = frozenset([asked for asked, numbers in table.items() if not shadows.isdisjoint(numbers)])
         self.switches = switches_of(self.cases, switches)
 
 
@@ -41,10 +42,10 @@ class Plan:
 
     `conditions` are those of a tool's first rules, `asked` is what these ask of a principal; its further rules are
     cases of `switches`. `forbids` has a bit for each forbid, at its place. `large` are tables of still more rules.
-    `input` is how arguments are read.
+    `shadows` is what the shadow policies among all of these ask of a principal. `input` is how arguments are read.
     """
 
-    __slots__ = ("asked", "conditions", "forbids", "input", "large", "switches")
+    __slots__ = ("asked", "conditions", "forbids", "input", "large", "shadows", "switches")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Plan:
         switches: tuple[Switch, ...],
         forbids: int,
         large: tuple[LargeTable, ...],
+        shadows: frozenset[int],
         tool_input: ToolInput,
     ) -> None:
         self.asked = asked
@@ -60,6 +62,7 @@ class Plan:
         self.switches = switches
         self.forbids = forbids
         self.large = large
+        self.shadows = shadows
         self.input = tool_input
 
 

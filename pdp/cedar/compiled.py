@@ -77,12 +77,15 @@ class CompiledPolicies:
         plain = sorted([number for number in few if not self._is_rare_case(number)])
         cases = sorted(few.difference(plain))
         numbers = (*plain, *cases)
+        asked = [self._index.asked[number] for number in numbers]
+        shadows = {wanted for number, wanted in zip(numbers, asked, strict=True) if number in self._shadows}
         key = (
-            tuple([self._index.asked[number] for number in plain]),
+            tuple(asked[: len(plain)]),
             tuple([self._conditions[number] for number in plain]),
             switches_of(cases, self._switches),
             sum(1 << place for place, number in enumerate(numbers) if self._forbids[number]),
             tuple(large),
+            frozenset(shadows).union(*[table.shadows for table in large]),
             tool.input,
         )
         plan = Plan(*key) if plans is None else plans.get(key) or plans.setdefault(key, Plan(*key))
@@ -96,7 +99,7 @@ class CompiledPolicies:
         # The index keeps its tables, so each goes by its own id.
         known = self._large_tables.get(id(table))
         if known is None:
-            known = self._large_tables.setdefault(id(table), LargeTable(table, self._switches, _FEW))
+            known = self._large_tables.setdefault(id(table), LargeTable(table, self._switches, self._shadows, _FEW))
         return known
 
     def answer(self, candidates: Candidates, facts: Facts) -> Authorization | None:
@@ -120,7 +123,7 @@ class CompiledPolicies:
             more = self._held_of(candidates, asked, facts) if plan.large else None
         except UnsureError:
             return None
-        has_shadow = bool(self._shadows) and self._has_shadow(candidates, asked)
+        has_shadow = not plan.shadows.isdisjoint(asked)
         if more:
             return self._answer_of([*more, *_at(candidates.numbers, held)] if held else [*more], has_shadow)
         if has_shadow:
@@ -186,12 +189,6 @@ class CompiledPolicies:
                         held.add(number)
         # A rule that names several groups of an action can stand in several tables.
         return held.difference(candidates.numbers) if held else held
-
-    def _has_shadow(self, candidates: Candidates, asked: frozenset[int]) -> bool:
-        """Whether any rule that applies is a shadow policy."""
-        if any(number in self._shadows and self._index.asked[number] in asked for number in candidates.numbers):
-            return True
-        return not self._shadows.isdisjoint(rules_of([large.table for large in candidates.plan.large], asked))
 
     def _asked_of(self, facts: Facts) -> frozenset[int]:
         """What scopes ask of principals and this one has."""
