@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from pdp.cedar.arguments import ToolInput
 from pdp.cedar.expressions import Expression
@@ -16,58 +16,57 @@ from pdp.cedar.switches import Switch, switches_of
 _ANSWERS_OF_EACH = 16
 
 
-class LargeTable:
-    """Rules of one table, too many to go through: `cases` are found by `switches`, the `rest` by what they ask.
+class Cases:
+    """Rules that ask the same of a principal, too many to go through, and the switches that tell them apart."""
 
-    Where the rest are no more than `few`, they are `plain` ones, for each call to go through. `shadows` is what shadow
-    policies among all of them ask.
+    __slots__ = ("numbers", "switches")
+
+    def __init__(self, numbers: Iterable[int], switches: Sequence[Switch | None]) -> None:
+        self.numbers = frozenset(numbers)
+        self.switches = switches_of(self.numbers, switches)
+
+
+class LargeTable:
+    """Rules of one table, too many to go through: by what they ask of a principal, as `cases` where there are many.
+
+    The others are the `rest`; where these are no more than `few`, they are `plain` ones instead, for each call to go
+    through. `shadows` is what shadow policies among all of them ask.
     """
 
-    __slots__ = ("cases", "plain", "rest", "shadows", "switches")
+    __slots__ = ("cases", "plain", "rest", "shadows")
 
     def __init__(self, table: Table, switches: Sequence[Switch | None], shadows: frozenset[int], few: int) -> None:
-        self.cases = frozenset(
-            [number for numbers in table.values() for number in numbers if switches[number] is not None]
-        )
-        rest = {asked: [number for number in numbers if number not in self.cases] for asked, numbers in table.items()}
+        self.cases: dict[int, Cases] = {}
+        rest: Table = {}
+        for asked, numbers in table.items():
+            cases = [number for number in numbers if switches[number] is not None] if len(numbers) > few else []
+            if cases:
+                self.cases[asked] = Cases(cases, switches)
+            others = [number for number in numbers if switches[number] is None] if cases else numbers
+            if others:
+                rest[asked] = others
         is_short = sum(map(len, rest.values())) <= few
         self.plain = frozenset().union(*rest.values()) if is_short else frozenset()
         self.rest: Table = {} if is_short else rest
         self.shadows = frozenset([asked for asked, numbers in table.items() if not shadows.isdisjoint(numbers)])
-        self.switches = switches_of(self.cases, switches)
 
 
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How calls are answered, of all tools that have this alike.
 
     `conditions` are those of a tool's first rules, `asked` is what these ask of a principal; its further rules are
-    cases of `switches`. `forbids` has a bit for each forbid, at its place. `large` are tables of still more rules.
-    `shadows` is what the shadow policies among all of these ask of a principal. `input` is how arguments are read.
+    cases of `switches`. `forbids` has a bit for each forbid, at its place, and `shadows` is what the shadow policies
+    among all of these ask. `large` are tables of still more rules. `input` is how arguments are read.
     """
 
-    __slots__ = ("asked", "conditions", "forbids", "input", "large", "shadows", "switches")
-
-    def __init__(
-        self,
-        asked: tuple[int, ...],
-        conditions: tuple[Expression | None, ...],
-        switches: tuple[Switch, ...],
-        forbids: int,
-        large: tuple[LargeTable, ...],
-        shadows: frozenset[int],
-        tool_input: ToolInput,
-    ) -> None:
-        self.asked = asked
-        self.conditions = conditions
-        self.switches = switches
-        self.forbids = forbids
-        self.large = large
-        self.shadows = shadows
-        self.input = tool_input
-
-
-#: Plans by what they consist of.
-Plans = dict[tuple[Any, ...], Plan]
+    asked: tuple[int, ...]
+    conditions: tuple[Expression | None, ...]
+    switches: tuple[Switch, ...]
+    forbids: int
+    shadows: frozenset[int]
+    large: tuple[LargeTable, ...]
+    input: ToolInput
 
 
 class Candidates:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from pdp.cedar.cache import BoundedCache
-from pdp.cedar.candidates import Candidates, LargeTable, Plan, Plans
+from pdp.cedar.candidates import Candidates, LargeTable, Plan
 from pdp.cedar.entities import EntityStore
 from pdp.cedar.evaluate import authorization_of
 from pdp.cedar.expressions import Facts
-from pdp.cedar.index import PolicyIndex, Rule, Table, rules_of
+from pdp.cedar.index import PolicyIndex, Rule, Table, matching, rules_of
 from pdp.cedar.kept_entities import Lineage
 from pdp.cedar.model import Authorization
 from pdp.cedar.policy_model import CallableTool
-from pdp.cedar.switches import find_switches, switches_of
+from pdp.cedar.switches import Switch, find_switches, switches_of
 from pdp.cedar.values import UnsureError
 
 #: Answers that are kept, each counted with the policies that made it.
@@ -53,7 +53,7 @@ class CompiledPolicies:
 
         Where there are many tools, many servers have the same: so the fewest names have to be fetched.
         """
-        plans: Plans = {}
+        plans: dict[Plan, Plan] = {}
         found: dict[str, dict[str, Candidates]] = {}
         servers: dict[str, str] = {}
         for (server, name), tool in tools.items():
@@ -61,7 +61,9 @@ class CompiledPolicies:
             of_servers[servers.setdefault(server, server)] = self.candidates(tool, self._entities, plans)
         return found
 
-    def candidates(self, tool: CallableTool, entities: EntityStore, plans: Plans | None = None) -> Candidates:
+    def candidates(
+        self, tool: CallableTool, entities: EntityStore, plans: dict[Plan, Plan] | None = None
+    ) -> Candidates:
         """The candidates of calls of one tool, where `entities` say what its action and its server are in.
 
         Tools that are made with the same `plans` share these.
@@ -69,6 +71,7 @@ class CompiledPolicies:
         few: set[int] = set()
         large: list[LargeTable] = []
         for table in self._index.tables(*((uid, entities.ancestors(uid)) for uid in (tool.action, tool.resource))):
+            # There is no empty list in it, and many tools may have the same long table.
             if len(table) > _FEW or sum(map(len, table.values())) > _FEW:
                 large.append(self._large(table))
                 few.update(large[-1].plain)
@@ -78,17 +81,19 @@ class CompiledPolicies:
         cases = sorted(few.difference(plain))
         numbers = (*plain, *cases)
         asked = [self._index.asked[number] for number in numbers]
-        shadows = {wanted for number, wanted in zip(numbers, asked, strict=True) if number in self._shadows}
-        key = (
-            tuple(asked[: len(plain)]),
-            tuple([self._conditions[number] for number in plain]),
-            switches_of(cases, self._switches),
-            sum(1 << place for place, number in enumerate(numbers) if self._forbids[number]),
-            tuple(large),
-            frozenset(shadows).union(*[table.shadows for table in large]),
-            tool.input,
+        plan = Plan(
+            asked=tuple(asked[: len(plain)]),
+            conditions=tuple([self._conditions[number] for number in plain]),
+            switches=switches_of(cases, self._switches),
+            forbids=sum(1 << place for place, number in enumerate(numbers) if self._forbids[number]),
+            shadows=frozenset(
+                [wanted for number, wanted in zip(numbers, asked, strict=True) if number in self._shadows]
+            ),
+            large=tuple(large),
+            input=tool.input,
         )
-        plan = Plan(*key) if plans is None else plans.get(key) or plans.setdefault(key, Plan(*key))
+        if plans is not None:
+            plan = plans.setdefault(plan, plan)
         return Candidates(tool, plan, numbers, (*(self._alone[number] for number in numbers), self._nothing))
 
     def _is_rare_case(self, number: int) -> bool:
@@ -116,14 +121,12 @@ class CompiledPolicies:
                     elif found is not False:
                         return None
                 bit += bit
-            for switch in plan.switches:
-                numbers = switch.numbers(facts)
-                if numbers is not None:
-                    held += self._held_cases(candidates, numbers, asked, facts)
-            more = self._held_of(candidates, asked, facts) if plan.large else None
+            if plan.switches:
+                held += self._held_cases(candidates, asked, facts)
+            more = self._held_in_tables(candidates, asked, facts) if plan.large else None
         except UnsureError:
             return None
-        has_shadow = not plan.shadows.isdisjoint(asked)
+        has_shadow = not plan.shadows.isdisjoint(asked) or (bool(plan.large) and _has_shadow(plan.large, asked))
         if more:
             return self._answer_of([*more, *_at(candidates.numbers, held)] if held else [*more], has_shadow)
         if has_shadow:
@@ -164,29 +167,42 @@ class CompiledPolicies:
             raise UnsureError
         return found
 
-    def _held_cases(self, candidates: Candidates, numbers: Collection[int], asked: frozenset[int], facts: Facts) -> int:
-        """The candidates among these cases of a switch that apply and hold, as bits at their places."""
+    def _held_cases(self, candidates: Candidates, asked: frozenset[int], facts: Facts) -> int:
+        """The candidates among the cases of switches that apply and hold, as bits at their places.
+
+        Raises UnsureError unless each surely does or does not.
+        """
+        found: dict[Switch | None, Collection[int]] = {}
+        for switch in candidates.plan.switches:
+            try:
+                numbers = switch.numbers(facts)
+            except UnsureError:
+                numbers = candidates.numbers
+            if numbers is not None:
+                found[switch] = numbers
         held = 0
-        for place in range(len(candidates.plan.conditions), len(candidates.numbers)):
-            number = candidates.numbers[place]
-            if number in numbers and self._index.asked[number] in asked and self._holds(number, facts):
-                held += 1 << place
+        if found:
+            for place in range(len(candidates.plan.conditions), len(candidates.numbers)):
+                number = candidates.numbers[place]
+                may_hold = number in found.get(self._switches[number], ())
+                if may_hold and self._index.asked[number] in asked and self._holds(number, facts):
+                    held += 1 << place
         return held
 
-    def _held_of(self, candidates: Candidates, asked: frozenset[int], facts: Facts) -> set[int]:
+    def _held_in_tables(self, candidates: Candidates, asked: frozenset[int], facts: Facts) -> set[int]:
         """The rules in large tables that apply and hold. Raises UnsureError unless each surely does or does not."""
         held: set[int] = set()
         for large in candidates.plan.large:
-            for switch in large.switches:
-                numbers = switch.numbers(facts)
-                if numbers is not None:
-                    for number in large.cases.intersection(numbers):
-                        if self._index.asked[number] in asked and self._holds(number, facts):
-                            held.add(number)
+            for cases in matching(large.cases, asked):
+                # All of them apply, so where a switch is unsure one of them is.
+                for switch in cases.switches:
+                    numbers = switch.numbers(facts)
+                    if numbers is not None:
+                        for number in cases.numbers.intersection(numbers):
+                            if self._holds(number, facts):
+                                held.add(number)
             if large.rest:
-                for number in rules_of([large.rest], asked):
-                    if self._holds(number, facts):
-                        held.add(number)
+                held.update([number for number in rules_of([large.rest], asked) if self._holds(number, facts)])
         # A rule that names several groups of an action can stand in several tables.
         return held.difference(candidates.numbers) if held else held
 
@@ -214,3 +230,11 @@ class CompiledPolicies:
 def _at(numbers: Sequence[int], places: int) -> list[int]:
     """The numbers at those places whose bit is set."""
     return [number for place, number in enumerate(numbers) if places >> place & 1]
+
+
+def _has_shadow(tables: Sequence[LargeTable], asked: frozenset[int]) -> bool:
+    """Whether any rule in these that applies is a shadow policy."""
+    for table in tables:  # noqa: SIM110 - a generator costs each call more
+        if not table.shadows.isdisjoint(asked):
+            return True
+    return False

@@ -82,7 +82,7 @@ class PolicyIndex:
         uid, groups = action
         found: list[Table] = []
         for key in (None, uid, ("in", uid), *(("in", group) for group in groups)):
-            found += _matching(self._by_action.get(key, {}), resource_keys)
+            found += matching(self._by_action.get(key, {}), resource_keys)
         return tuple(found)
 
     def asked_of_members(self, entity_type: str, places: Iterable[EntityUid]) -> frozenset[int]:
@@ -115,12 +115,13 @@ def rules_of(tables: Iterable[Table], asked: frozenset[int]) -> set[int]:
     """The numbers of the rules in `tables` that ask no more of a principal than it has."""
     found: set[int] = set()
     for table in tables:
-        for numbers in _matching(table, asked):
+        for numbers in matching(table, asked):
             found.update(numbers)
     return found
 
 
-def _matching(table: Mapping[_K, _Value], keys: Collection[_K]) -> list[_Value]:
+def matching(table: Mapping[_K, _Value], keys: Collection[_K]) -> list[_Value]:
+    """What stands under those keys; quick where either is short."""
     if len(table) < len(keys):
         return [value for key, value in table.items() if key in keys]
     return [table[key] for key in keys if key in table]

@@ -17,8 +17,8 @@ from pdp.cedar.values import UnsureError
 
 #: Fewer values are as quickly tried.
 _FEWEST_VALUES = 8
-#: Longer sets would have to be held twice.
-_MOST_MEMBERS = 64
+#: Each member of a set becomes a value of its own, which takes memory.
+_MOST_MEMBERS = 16
 #: Conditions that more rules have are common enough to be near at hand, and quicker tried where a tool has few of them.
 _COMMON = 64
 #: In so few numbers one is found as quickly as in a set, which takes five times the memory.
@@ -42,34 +42,27 @@ class Switch:
     `common` are the numbers of rules for a value that many rules are for.
     """
 
-    __slots__ = ("_all", "_before", "_kind", "_numbers", "_value", "common")
+    __slots__ = ("_before", "_kind", "_numbers", "_value", "common")
 
     def __init__(self, question: _Question, by_value: Mapping[Hashable, Collection[int]]) -> None:
         self._before, of, self._kind = question
         self._value = of.value
         self._numbers = {value: _compact(numbers) for value, numbers in by_value.items()}
-        self._all = frozenset().union(*by_value.values())
         self.common = frozenset().union(*(numbers for numbers in by_value.values() if len(numbers) > _COMMON))
 
     def numbers(self, facts: Facts) -> Collection[int] | None:
-        """The numbers of the rules whose conditions may hold; all others surely do not, and without an error."""
-        try:
-            if self._before and not self._is_asked(facts):
-                return None
-            found = self._value(facts)
-        except UnsureError:
-            return self._all
-        return self._numbers.get(found) if type(found) is self._kind else None
+        """The numbers of the rules whose conditions may hold; all others surely do not, and without an error.
 
-    def _is_asked(self, facts: Facts) -> bool:
-        """Whether all holds that is asked before. Raises UnsureError where that is Cedar's to say."""
+        Raises UnsureError where each of the conditions would, because they begin alike.
+        """
         for part in self._before:
             found = part.value(facts)
+            if found is False:
+                return None
             if found is not True:
-                if found is False:
-                    return False
                 raise UnsureError
-        return True
+        found = self._value(facts)
+        return self._numbers.get(found) if type(found) is self._kind else None
 
 
 def _compact(numbers: Collection[int]) -> Collection[int]:
@@ -101,25 +94,24 @@ def switches_of(cases: Iterable[int], switches: Sequence[Switch | None]) -> tupl
     return tuple([switch for switch in found if switch is not None])
 
 
-_NO_CASE: tuple[None, tuple[()]] = (None, ())
-
-
 def _case_of(condition: Expression | None) -> tuple[_Question | None, Iterable[Hashable]]:
     """The question that a condition begins with, and the values with which it goes on; None where it has none."""
     if condition is None:
-        return _NO_CASE
+        return None, ()
     parts = condition.parts if isinstance(condition, All) else (condition,)
     for place, part in enumerate(parts):
         of, values = _values_of(part)
         kinds = set(map(type, values))
         if of is not None and len(kinds) == 1 and kinds <= _KINDS:
             return _Question(parts[:place], of, kinds.pop()), values
-    return _NO_CASE
+    return None, ()
 
 
 def _values_of(part: Expression) -> tuple[Expression | None, Collection[Hashable]]:
+    """What a part compares, and the values with which it holds; None where it compares with none."""
     if isinstance(part, IsValue):
         return part.of, (part.constant,)
     if isinstance(part, IsOneOf) and len(part.members) <= _MOST_MEMBERS:
+        # These are in canonical form. It is the text itself for texts, and a tuple, so no kind of ours, for all else.
         return part.item, part.members
-    return _NO_CASE
+    return None, ()
