@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pdp.errors import ConfigError
 from pdp.observing.health import Health
 from pdp.observing.probes import Probes, observed
+from pdp.servicers.gateways import authzen_server
 from pdp.servicers.gateways.authzen_connection import Head, Response
 from pdp.telemetry.metrics import Metrics
 from pdp.telemetry.readings import Reading, exposition
@@ -177,6 +179,29 @@ def held(address: str, count: int, begun: bytes) -> Iterator[list[socket.socket]
 def test_connections_that_ask_nothing_hold_up_no_probe(address: str, begun: bytes) -> None:
     """However many connections are open and wait, or send a head that never ends, each probe gets its answer."""
     with held(address, 200, begun):
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert get(address, path).status == 200
+
+
+def test_who_lost_its_place_is_not_answered(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To refuse those who had to go would keep the probes waiting that came instead."""
+    refused: list[int] = []
+
+    def refuse(probes: Probes, status: int, message: str, head: Head | None) -> Response:
+        refused.append(status)
+        time.sleep(0.05)
+        return Response(status, (), message.encode())
+
+    monkeypatch.setattr(Probes, "refuse", refuse)
+    with held(address, 4 * MOST, b"G"):
+        assert get(address, "/livez").status == 200
+        assert not refused
+
+
+def test_a_flood_turns_no_probe_away(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where those who lost their places are not gone yet, who comes waits for one of them to go."""
+    monkeypatch.setattr(authzen_server, "_LEAVING", 1)
+    with held(address, 4 * MOST, b"G"):
         for path in ("/livez", "/readyz", "/metrics"):
             assert get(address, path).status == 200
 

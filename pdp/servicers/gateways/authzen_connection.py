@@ -230,7 +230,11 @@ class Connection:
         return event
 
     async def _receive(self) -> None:
-        self._h11.receive_data(await self._reader.read(READ_BYTES))
+        data = await self._reader.read(READ_BYTES)
+        if not data and self._place.is_lost:
+            # To work out an answer that nobody gets would keep those waiting who came instead.
+            raise ConnectionResetError
+        self._h11.receive_data(data)
         # Data that is already here comes without a pause, and others wait for this thread too.
         await asyncio.sleep(0)
 

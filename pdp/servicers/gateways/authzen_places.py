@@ -38,6 +38,11 @@ class Place:
         finally:
             self._places.wait(self)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else has it by now."""
+        return not self._places.holds(self)
+
     def leave(self) -> None:
         """Give it back; a second time is nothing."""
         self._places.leave(self)
@@ -77,6 +82,10 @@ class Places:
         """It is free again."""
         self.rise(place)
         self._held.discard(place)
+
+    def holds(self, place: Place) -> bool:
+        """Whether it is one of these."""
+        return place in self._held
 
     def _make_room(self) -> bool:
         few = len(self._strangers) < self._strangers_share

@@ -82,6 +82,7 @@ class HttpServer:
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = Places(options.connections)
+        self._is_full = False
 
     def start(self, application: Application) -> None:
         """Begin to answer."""
@@ -140,6 +141,11 @@ class HttpServer:
         One at a time, so that a flood of connections leaves those that are held their turn.
         """
         loop = asyncio.get_running_loop()
+        if len(self._tasks) >= self._options.connections + _LEAVING:
+            # Whoever comes waits until one is gone: to be turned away now, and heard a moment later, helps nobody.
+            loop.remove_reader(self._socket)
+            self._is_full = True
+            return
         try:
             peer, _ = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -149,17 +155,20 @@ class HttpServer:
             loop.remove_reader(self._socket)
             loop.call_later(_ACCEPT_PAUSE_SECONDS, self._listen, application)
             return
-        if len(self._tasks) >= self._options.connections + _LEAVING:
-            peer.close()
-            return
         place = self._places.take(partial(_shut, peer))
         if place is None:
             peer.close()
             return
         task = loop.create_task(self._hold(peer, place, application))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: place.leave())
+        task.add_done_callback(partial(self._left, place, application))
+
+    def _left(self, place: Place, application: Application, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        place.leave()
+        if self._is_full:
+            self._is_full = False
+            self._listen(application)
 
     async def _hold(self, peer: socket.socket, place: Place, application: Application) -> None:
         """One connection from beginning to end; the boundary of what can go wrong with it."""
