@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
-#: What kind of rule it is; `bundle_files` and `cerbos` each write it in their own language.
+#: What kind of rule it is; `bundle_files` and `cerbos` each write it in their own language, `tenant` only the first.
 RuleKind = Literal["level", "blocked", "reader", "writer", "secrets", "auditor", "guest", "tenant"]
 
 Pattern = Literal["hot", "uniform"]
@@ -173,7 +173,7 @@ def _rules(count: int, *, one_tool: bool) -> tuple[list[Rule], list[Tool]]:
             tools.append(Tool(server, number))
             rules.extend(Rule(kind, server, number) for kind in TOOL_RULES)
         server += 1
-    # The few that are left concern nobody who asks.
+    # The few that are left concern nobody who asks, unless it is they that are measured.
     kind: RuleKind = "tenant" if one_tool else "guest"
     rules.extend(Rule(kind, *tools[number % len(tools)], value=number) for number in range(count - len(rules)))
     return rules, tools

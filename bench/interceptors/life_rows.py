@@ -58,7 +58,7 @@ def memory_rows(run: Run, modules: Modules) -> list[Section]:
         rows.append(_repeated(run, modules, component, calls * _COMPONENT_CALLS // _CALLS))
     with sandbox_process(run, "failing") as service:
         count = calls * _FAILING_CALLS // _CALLS
-        answer = _ask(service, {"do": "fail", "count": count, "warm": count // 2})
+        answer = _ask(service, {"do": "fail", "count": count, "warm": count // 10})
     rows.append(_level(f"after {count:,} failing calls", answer, "a trap, nonsense, and fuel, by turns"))
     return [Section("interceptors: resident memory", rows)]
 

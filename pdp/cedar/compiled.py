@@ -177,6 +177,7 @@ class CompiledPolicies:
             try:
                 numbers = switch.numbers(facts)
             except UnsureError:
+                # So is each of its cases; those that apply will say so themselves.
                 numbers = candidates.numbers
             if numbers is not None:
                 found[switch] = numbers

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from pdp.cedar.expressions import All, Expression, Facts
 from pdp.cedar.model import EntityUid
 from pdp.cedar.value_expressions import IsOneOf, IsValue
-from pdp.cedar.values import UnsureError
 
 #: Fewer values are as quickly tried.
 _FEWEST_VALUES = 8
@@ -45,8 +44,9 @@ class Switch:
     __slots__ = ("_before", "_kind", "_numbers", "_value", "common")
 
     def __init__(self, question: _Question, by_value: Mapping[Hashable, Collection[int]]) -> None:
-        self._before, of, self._kind = question
-        self._value = of.value
+        self._before = All(question.before) if question.before else None
+        self._value = question.of.value
+        self._kind = question.kind
         self._numbers = {value: _compact(numbers) for value, numbers in by_value.items()}
         self.common = frozenset().union(*(numbers for numbers in by_value.values() if len(numbers) > _COMMON))
 
@@ -55,12 +55,8 @@ class Switch:
 
         Raises UnsureError where each of the conditions would, because they begin alike.
         """
-        for part in self._before:
-            found = part.value(facts)
-            if found is False:
-                return None
-            if found is not True:
-                raise UnsureError
+        if self._before is not None and not self._before.value(facts):
+            return None
         found = self._value(facts)
         return self._numbers.get(found) if type(found) is self._kind else None
 

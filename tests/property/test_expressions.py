@@ -23,6 +23,7 @@ from pdp.cedar.policy_model import CallableTool
 from pdp.cedar.values import UnsureError
 from tests.entity_stores import store_of
 from tests.property.conditions import Request, make_entities, make_policy, make_request
+from tests.property.plain import ask_cedar
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220"))
 _BLOCK = 20
@@ -51,20 +52,10 @@ def _here(expression: Expression | None, facts: Facts) -> bool | None:
 
 def _there(policies: list[str], requests: list[Request], entities: list[dict[str, object]]) -> list[list[bool | None]]:
     """What Cedar says of each policy, for each request; None for an error. All are permits, so all are reported."""
-    arguments = [
-        {
-            **{name: getattr(request, name)._asdict() for name in ("principal", "action", "resource")},
-            "context": json.dumps(request.context),
-        }
-        for request in requests
-    ]
-    parsed = cedarpy.PolicySet.from_str("\n".join(policies))
-    answers = cedarpy.is_authorized_batch(arguments, parsed, cedarpy.Entities.from_json_str(json.dumps(entities)))
-    return [_said(answer, len(policies)) for answer in answers]
+    return [_said(answer, len(policies)) for answer in ask_cedar(policies, requests, entities)]
 
 
 def _said(answer: cedarpy.AuthzResult, count: int) -> list[bool | None]:
-    assert answer.decision is not cedarpy.Decision.NoDecision, answer.diagnostics.errors
     failed = {error.split("`")[1] for error in answer.diagnostics.errors}
     satisfied = set(answer.diagnostics.reasons)
     names = [f"policy{number}" for number in range(count)]

@@ -10,7 +10,6 @@ import os
 import random
 from collections import Counter
 
-import cedarpy
 import pytest
 
 from pdp.cedar import compiled, switches
@@ -34,6 +33,7 @@ from tests.property.conditions import (
     make_entities,
     make_request,
 )
+from tests.property.plain import ask_cedar
 
 WORLDS = int(os.environ.get("PDP_DIFFERENTIAL_WORLDS", "220"))
 _BLOCK = 20
@@ -83,17 +83,10 @@ def _policy(rng: random.Random) -> str:
 
 def _there(policies: list[str], requests: list[Request], entities: list[dict[str, object]]) -> list[set[str] | None]:
     """The policies that decide for Cedar, by request; None where any of them errs."""
-    arguments = [
-        {
-            **{name: getattr(request, name)._asdict() for name in ("principal", "action", "resource")},
-            "context": json.dumps(request.context),
-        }
-        for request in requests
+    return [
+        None if answer.diagnostics.errors else set(answer.diagnostics.reasons)
+        for answer in ask_cedar(policies, requests, entities)
     ]
-    parsed = cedarpy.PolicySet.from_str("\n".join(policies))
-    answers = cedarpy.is_authorized_batch(arguments, parsed, cedarpy.Entities.from_json_str(json.dumps(entities)))
-    assert all(answer.decision is not cedarpy.Decision.NoDecision for answer in answers)
-    return [None if answer.diagnostics.errors else set(answer.diagnostics.reasons) for answer in answers]
 
 
 def _try(seed: int, counts: Counter[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -200,7 +202,14 @@ def test_who_lost_its_place_is_not_answered(address: str, monkeypatch: pytest.Mo
 
 def test_a_flood_turns_no_probe_away(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where those who lost their places are not gone yet, who comes waits for one of them to go."""
+    hold = authzen_server.HttpServer._hold
+
+    async def hold_longer(*arguments: Any) -> None:
+        await hold(*arguments)
+        await asyncio.sleep(0.01)
+
     monkeypatch.setattr(authzen_server, "_LEAVING", 1)
+    monkeypatch.setattr(authzen_server.HttpServer, "_hold", hold_longer)
     with held(address, 4 * MOST, b"G"):
         for path in ("/livez", "/readyz", "/metrics"):
             assert get(address, path).status == 200
